@@ -1,0 +1,1 @@
+//! Benchmarks of the engine's parts live in this package.

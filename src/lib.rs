@@ -1,0 +1,1 @@
+//! Veza chat server.
