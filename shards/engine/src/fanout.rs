@@ -1,0 +1,184 @@
+//! Frames that many receivers share, and the outbox of one connection.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// One complete WebSocket frame (header and payload; server frames are not masked), encoded once. It crosses shards
+/// as this; within a shard its receivers share it through [`Frame`], without atomics.
+pub type FrameBytes = Arc<[u8]>;
+
+/// A frame as the outboxes of one shard share it.
+#[derive(Clone, Debug)]
+pub struct Frame(Rc<FrameBytes>);
+
+impl Frame {
+    /// Takes encoded bytes into this shard.
+    pub fn new(bytes: FrameBytes) -> Frame {
+        Frame(Rc::new(bytes))
+    }
+
+    /// A text frame around `payload`.
+    pub fn text(payload: &[u8]) -> Frame {
+        Frame::new(text_frame(payload))
+    }
+
+    /// Header and payload.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// Encodes a text frame: FIN, opcode 1, unmasked.
+pub fn text_frame(payload: &[u8]) -> FrameBytes {
+    encode_frame(0x81, payload)
+}
+
+/// Encodes an unmasked frame with this first byte.
+pub fn encode_frame(first: u8, payload: &[u8]) -> FrameBytes {
+    let mut out = Vec::with_capacity(payload.len() + 10);
+    out.push(first);
+    match payload.len() {
+        n @ 0..=125 => out.push(n as u8),
+        n @ 126..=0xFFFF => {
+            out.push(126);
+            out.extend_from_slice(&(n as u16).to_be_bytes());
+        }
+        n => {
+            out.push(127);
+            out.extend_from_slice(&(n as u64).to_be_bytes());
+        }
+    }
+    out.extend_from_slice(payload);
+    out.into()
+}
+
+/// What a waiting frame is; decides what it counts against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FrameClass {
+    /// Counts against `limits.outbox_bytes`.
+    Push,
+    /// Counts against `limits.reply_bytes_max` (pauses reading, never closes). Replays count here too: they are
+    /// asked for page by page.
+    Reply,
+    /// Ping, pong, close: bounded by the gateway.
+    Control,
+}
+
+/// Frames that wait for one socket, oldest first. Empty and single-frame outboxes own no memory.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    queue: Queue,
+    /// Bytes of the first frame that are written already.
+    head_written: u32,
+    push_bytes: u32,
+    reply_bytes: u32,
+}
+
+#[derive(Debug, Default)]
+enum Queue {
+    #[default]
+    Empty,
+    One(Frame, FrameClass),
+    Many(Box<VecDeque<(Frame, FrameClass)>>),
+}
+
+impl Outbox {
+    /// Appends a frame.
+    pub fn push(&mut self, frame: Frame, class: FrameClass) {
+        let len = frame.bytes().len() as u32;
+        match class {
+            FrameClass::Push => self.push_bytes += len,
+            FrameClass::Reply => self.reply_bytes += len,
+            FrameClass::Control => {}
+        }
+        self.queue = match std::mem::take(&mut self.queue) {
+            Queue::Empty => Queue::One(frame, class),
+            Queue::One(first, first_class) => {
+                let mut many = Box::new(VecDeque::with_capacity(4));
+                many.push_back((first, first_class));
+                many.push_back((frame, class));
+                Queue::Many(many)
+            }
+            Queue::Many(mut many) => {
+                many.push_back((frame, class));
+                Queue::Many(many)
+            }
+        };
+    }
+
+    /// Nothing waits.
+    pub fn is_empty(&self) -> bool {
+        matches!(self.queue, Queue::Empty)
+    }
+
+    /// Bytes of pushes that wait (a frame counts until it is written whole).
+    pub fn push_bytes(&self) -> usize {
+        self.push_bytes as usize
+    }
+
+    /// Bytes of replies and replays that wait.
+    pub fn reply_bytes(&self) -> usize {
+        self.reply_bytes as usize
+    }
+
+    /// The bytes to write next, as up to `max` slices appended to `out`.
+    pub fn slices<'a>(&'a self, out: &mut Vec<IoSlice<'a>>, max: usize) {
+        let skip = self.head_written as usize;
+        match &self.queue {
+            Queue::Empty => {}
+            Queue::One(frame, _) => out.push(IoSlice::new(&frame.bytes()[skip..])),
+            Queue::Many(many) => {
+                for (index, (frame, _)) in many.iter().take(max).enumerate() {
+                    let skip = if index == 0 { skip } else { 0 };
+                    out.push(IoSlice::new(&frame.bytes()[skip..]));
+                }
+            }
+        }
+    }
+
+    /// The only waiting frame's remaining bytes, if exactly one waits: spares the gather list.
+    pub fn single(&self) -> Option<&[u8]> {
+        match &self.queue {
+            Queue::One(frame, _) => Some(&frame.bytes()[self.head_written as usize..]),
+            _ => None,
+        }
+    }
+
+    /// `written` bytes of what [`Outbox::slices`] gave are out.
+    pub fn advance(&mut self, mut written: usize) {
+        while written > 0 {
+            let (len, class) = match &self.queue {
+                Queue::Empty => panic!("wrote more than there was"),
+                Queue::One(frame, class) => (frame.bytes().len(), *class),
+                Queue::Many(many) => {
+                    let (frame, class) = many.front().expect("Many is never empty");
+                    (frame.bytes().len(), *class)
+                }
+            };
+            let left = len - self.head_written as usize;
+            if written < left {
+                self.head_written += written as u32;
+                return;
+            }
+            written -= left;
+            self.head_written = 0;
+            match class {
+                FrameClass::Push => self.push_bytes -= len as u32,
+                FrameClass::Reply => self.reply_bytes -= len as u32,
+                FrameClass::Control => {}
+            }
+            match &mut self.queue {
+                Queue::Empty => unreachable!("checked above"),
+                Queue::One(..) => self.queue = Queue::Empty,
+                Queue::Many(many) => {
+                    many.pop_front();
+                    if many.is_empty() {
+                        self.queue = Queue::Empty;
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! What shards tell each other. A message is handed over in order per pair of shards, at most once, never lost while
+//! the process lives. No shard waits for another.
+//!
+//! Paths, so that order holds: a command goes connection → user's home → room's home. Events of a room go room's home →
+//! connection's shard; events of a conversation, and the replies to commands in it, go room's home → user's home →
+//! connection's shard. A reply is always sent before the push of its event on the same path.
+
+use crate::fanout::FrameBytes;
+use crate::id::{ConnId, RoomId, Seq, ShardId, UserId};
+use crate::input::Role;
+use crate::store::Revocation;
+use crate::wire::{CloseCode, Command, CommandError, RequestId, ResumePoint};
+
+/// Where an answer goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The connection or HTTP request.
+    pub asker: Asker,
+    /// The request's id; `None`: only errors are answered.
+    pub id: Option<RequestId>,
+}
+
+/// Who asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Asker {
+    /// A WebSocket.
+    Conn(ConnId),
+    /// A request over HTTP, taken in by this shard.
+    Http { shard: ShardId, ticket: u64 },
+}
+
+impl Asker {
+    /// The shard that took the command in.
+    pub fn shard(self) -> ShardId {
+        match self {
+            Asker::Conn(conn) => conn.shard,
+            Asker::Http { shard, .. } => shard,
+        }
+    }
+
+    /// The connection, if it is one.
+    pub fn conn(self) -> Option<ConnId> {
+        match self {
+            Asker::Conn(conn) => Some(conn),
+            Asker::Http { .. } => None,
+        }
+    }
+}
+
+/// The caller as a room needs to know it. Cheap to clone within a message chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// Id.
+    pub user_id: UserId,
+    /// Present name.
+    pub username: std::sync::Arc<str>,
+    /// This session's server role.
+    pub role: Role,
+}
+
+/// A reply's type and its `data` as JSON.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplyBody {
+    /// E.g. `message_sent`.
+    pub kind: &'static str,
+    /// Compact JSON.
+    pub data: Box<[u8]>,
+}
+
+/// What a reply does to the connection's subscriptions, before it is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SubChange {
+    /// Live (or replayed from `from`) events begin after the reply; the room's head is `head`.
+    Subscribe { room_id: RoomId, from: Seq, head: Seq },
+    /// No event of the room after the reply.
+    Unsubscribe { room_id: RoomId },
+}
+
+/// An outcome on its way to the asker.
+#[derive(Debug)]
+pub struct Reply {
+    /// Whom.
+    pub origin: Origin,
+    /// What.
+    pub result: Result<ReplyBody, Box<CommandError>>,
+    /// Carried out together with the reply.
+    pub change: Option<SubChange>,
+}
+
+/// The closed set of messages between shards.
+#[derive(Debug)]
+pub enum PeerMessage {
+    // --- connection's shard → user's home
+    /// A connection has authenticated.
+    Attach { conn: ConnId, caller: Caller, session_id: Box<str>, expires_at: i64 },
+    /// It is gone; so are its subscriptions to these rooms (told on to their homes).
+    Detach { conn: ConnId, user_id: UserId, rooms: Vec<RoomId> },
+    /// A command.
+    Command { origin: Origin, caller: Caller, session_id: Box<str>, expires_at: i64, command: Box<Command> },
+    /// One part of a `resume`: `part` is its index.
+    ResumeRoom { conn: ConnId, caller: Caller, ticket: u64, part: u32, at: ResumePoint },
+
+    // --- user's home → connection's shard
+    /// Pushes of conversations reach the connection from here on.
+    Attached { conn: ConnId },
+    /// Close it.
+    Close { conn: ConnId, code: CloseCode },
+    /// A frame for connections of one user. `room` and `seq` for events of conversations.
+    Deliver { conns: Vec<ConnId>, frame: FrameBytes },
+
+    // --- user's home → room's home
+    /// A command about a room.
+    RoomCommand { origin: Origin, caller: Caller, command: Box<Command> },
+    /// One part of a `resume`.
+    RoomResume { conn: ConnId, caller: Caller, ticket: u64, part: u32, at: ResumePoint },
+    /// A connection is gone.
+    ConnGone { conn: ConnId, user_id: UserId, room_id: RoomId },
+    /// A room was created and committed; its first command may follow.
+    RoomCreated { state: Box<crate::store::RoomState>, origin: Origin, caller: Caller },
+
+    // --- room's home → connection's shard
+    /// An answer.
+    Reply(Box<Reply>),
+    /// A sequenced event for this shard's subscribers.
+    Event { room_id: RoomId, seq: Seq, frame: FrameBytes },
+    /// An ephemeral push for this shard's subscribers; may be dropped.
+    Ephemeral { room_id: RoomId, frame: FrameBytes },
+    /// One part of a `resume` is decided.
+    Resumed { conn: ConnId, ticket: u64, part: u32, verdict: ResumeVerdict },
+    /// A page of a replay: frames of consecutive events after the asked-for position; `lost`: they are not retained
+    /// any more and the connection must come back (closed with 3002).
+    Replay { conn: ConnId, room_id: RoomId, frames: Vec<(Seq, FrameBytes)>, head: Seq, lost: bool },
+    /// The user's membership is over: no connection of the user gets anything of the room after this.
+    Expel { room_id: RoomId, user_id: UserId, conns: Vec<ConnId> },
+
+    // --- connection's shard → room's home
+    /// The next page of a replay: events after `after`.
+    ReplayPage { conn: ConnId, room_id: RoomId, after: Seq },
+
+    // --- room's home → user's home
+    /// An event of a conversation, or another push, for all connections of a user.
+    UserPush { user_id: UserId, frame: FrameBytes, notify: Option<FrameBytes> },
+    /// An answer to a command in a conversation, for the asker by way of its user's home, so that it stays before the
+    /// push.
+    UserReply { user_id: UserId, reply: Box<Reply> },
+
+    // --- anywhere → everywhere
+    /// A session or a user's tokens are over.
+    Revoked(Revocation),
+}
+
+/// What became of one room of a `resume`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResumeVerdict {
+    /// The room.
+    pub room_id: RoomId,
+    /// Its epoch, 0 if not found.
+    pub epoch: u64,
+    /// The head at which the subscription was taken.
+    pub head: Seq,
+    /// Where the replay begins (after this); equals `head` where nothing is to be replayed.
+    pub from: Seq,
+    /// Whether nothing is missing.
+    pub recovered: bool,
+    /// If not: not_found, ahead, too_old, too_far, epoch, or an error's name.
+    pub reason: Option<&'static str>,
+    /// Whether the connection is subscribed now.
+    pub subscribed: bool,
+}

@@ -1,0 +1,1 @@
+//! From the bytes of a frame to a [`super::Command`].
