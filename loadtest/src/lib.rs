@@ -1,1 +1,3 @@
 //! veza-loadtest
+
+pub mod pg;
