@@ -1,1 +1,4 @@
 //! Veza chat server.
+
+pub mod auth;
+pub mod config;
