@@ -138,6 +138,22 @@ impl Outbox {
         }
     }
 
+    /// Drops all frames but one that is written in part: what a slow receiver can still be sent before its Close.
+    pub fn keep_begun(&mut self) {
+        let begun = self.head_written > 0;
+        let first = match std::mem::take(&mut self.queue) {
+            Queue::Empty => None,
+            Queue::One(frame, class) => Some((frame, class)),
+            Queue::Many(mut many) => many.pop_front(),
+        };
+        let head_written = self.head_written;
+        *self = Outbox::default();
+        if let (true, Some((frame, class))) = (begun, first) {
+            self.push(frame, class);
+            self.head_written = head_written;
+        }
+    }
+
     /// The only waiting frame's remaining bytes, if exactly one waits: spares the gather list.
     pub fn single(&self) -> Option<&[u8]> {
         match &self.queue {
@@ -179,6 +195,29 @@ impl Outbox {
                     }
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outbox(frames: usize, written: usize) -> Outbox {
+        let mut outbox = Outbox::default();
+        (0..frames).for_each(|_| outbox.push(Frame::text(b"12345678"), FrameClass::Push));
+        outbox.advance(written);
+        outbox
+    }
+
+    #[test]
+    fn keeping_what_is_begun() {
+        for (frames, written, left) in [(0, 0, 0), (1, 0, 0), (3, 0, 0), (1, 4, 6), (3, 4, 6), (3, 10, 0), (3, 12, 8)] {
+            let mut outbox = outbox(frames, written);
+            outbox.keep_begun();
+            assert_eq!(outbox.single().map_or(0, <[u8]>::len), left, "{frames} frames, {written} bytes written");
+            assert_eq!(outbox.is_empty(), left == 0);
+            assert_eq!(outbox.push_bytes(), if left == 0 { 0 } else { 10 });
         }
     }
 }

@@ -68,6 +68,13 @@ impl Shard {
         todo!()
     }
 
+    /// Takes away all frames that wait for a connection (with how much of the first is written), so that the gateway can
+    /// write them and its Close frame behind them. Called once for each connection that is closed: at once after
+    /// `Effect::Close`, or before `Input::Closed`. `None` if nothing waits.
+    pub fn take_outbox(&mut self, _conn: ConnId) -> Option<Outbox> {
+        todo!()
+    }
+
     /// `bytes` of the outbox are written. May ask for the next page of a replay, or resume reading.
     pub fn wrote(&mut self, _now: Now, _conn: ConnId, _bytes: usize) {
         todo!()
