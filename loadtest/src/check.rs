@@ -106,6 +106,11 @@ impl View {
         View { room, last, seen: Vec::new() }
     }
 
+    /// Its room.
+    pub fn room(&self) -> u64 {
+        self.room
+    }
+
     /// An event has come: a message by its content, anything else without.
     pub fn event(&mut self, seq: u64, content: Option<&str>, violations: &mut Violations) {
         if seq != self.last + 1 {
@@ -180,6 +185,7 @@ pub fn verify(ledger: &Ledger, views: &[View], histories: &HashMap<u64, History>
 mod tests {
     use super::*;
 
+    type Plant = fn(&mut World);
     type World = (Ledger, Vec<View>, HashMap<u64, History>);
 
     fn ack(seq: u64) -> Ack {
@@ -203,7 +209,7 @@ mod tests {
 
     #[test]
     fn finds_each_fault_and_nothing_else() {
-        let faults: [(&str, fn(&mut World)); 9] = [
+        let faults: [(&str, Plant); 9] = [
             ("lost", |(_, _, h)| drop(h.get_mut(&1).unwrap().messages.remove(&3))),
             ("moved", |(l, _, _)| l.sent.get_mut("b").unwrap().ack = Some(ack(2))),
             ("doubled", |(_, _, h)| drop(h.get_mut(&1).unwrap().messages.insert(2, "a".into()))),
