@@ -235,6 +235,11 @@ impl CommandType {
         ]
     };
 
+    /// The command of this name.
+    pub fn from_name(name: &str) -> Option<CommandType> {
+        CommandType::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
     /// As clients write it.
     pub fn name(self) -> &'static str {
         use CommandType::*;
