@@ -1,3 +1,12 @@
-//! veza-loadtest
+//! An independent witness of the chat server: it starts the real binary, speaks the protocol through a stock
+//! WebSocket client, and holds what it sees against what was promised. It shares no code with the server.
 
+pub mod check;
+pub mod client;
+pub mod fault;
+pub mod frame;
+pub mod http;
 pub mod pg;
+pub mod process;
+pub mod server;
+pub mod token;

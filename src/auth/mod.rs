@@ -1,5 +1,38 @@
 //! Who speaks: tokens and the server's own users. Knows neither sockets nor the database; what it needs of the latter
 //! is handed in.
 
+pub mod keys;
+pub mod token;
+
+#[cfg(test)]
+mod token_tests;
+
 /// The `iss` of the server's own tokens.
 pub const OWN_ISSUER: &str = "veza";
+
+/// Bytes of a username, at least and at most.
+pub const USERNAME_BYTES: std::ops::RangeInclusive<usize> = 3..=32;
+
+/// Whether a username has the allowed form: 3–32 of `[A-Za-z0-9_.-]`.
+pub fn username_allowed(name: &str) -> bool {
+    USERNAME_BYTES.contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
+}
+
+/// Random bytes as hex, for ids and secrets.
+///
+/// # Panics
+/// If the operating system has no randomness to give: nothing secure can follow.
+pub(crate) fn random_hex<const BYTES: usize>() -> String {
+    let mut bytes = [0; BYTES];
+    getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
+    hex(&bytes)
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

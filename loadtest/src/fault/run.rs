@@ -1,0 +1,343 @@
+//! One run: starts the parts, does the harm, and draws up the account.
+
+use super::reader::Reader;
+use super::writer::{Writer, send_again};
+use super::{Plan, Shared, make_rooms, read_history};
+use crate::check::{History, Violations, verify};
+use crate::client::Client;
+use crate::pg::TestPg;
+use crate::server::{Options, Server};
+use serde::Serialize;
+use serde_json::json;
+use std::collections::{BTreeMap, HashMap};
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+use tokio::task::{JoinSet, block_in_place};
+
+/// How long progress may take before the run has failed.
+const PATIENCE: Duration = Duration::from_secs(90);
+/// The most that the server's memory may grow while its database is away.
+pub const GROWTH_MAX_BYTES: u64 = 64 << 20;
+/// The longest from the database's return to the first acknowledgement.
+pub const FIRST_ACK_MAX: Duration = Duration::from_secs(2);
+/// The longest that a read from memory may take while the database is away.
+const CACHED_READ_MAX: Duration = Duration::from_secs(2);
+
+/// What is done to the system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// kill -9 of the server, and a restart.
+    ServerKill9,
+    /// kill -9 of every PostgreSQL process that serves a client; PostgreSQL recovers by itself.
+    BackendKill9,
+    /// PostgreSQL is stopped for that long, and started.
+    PgStop(Duration),
+    /// PostgreSQL is paused by SIGSTOP for that long.
+    PgPause(Duration),
+}
+
+/// On which store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Store {
+    /// The embedded one.
+    Sqlite,
+    /// A private PostgreSQL server, with fsync.
+    Postgres,
+}
+
+/// A run to be made.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// The harm.
+    pub fault: Fault,
+    /// The store.
+    pub store: Store,
+    /// How many times.
+    pub times: u32,
+    /// Acknowledgements before each fault.
+    pub acks_between: u64,
+    /// The load.
+    pub plan: Plan,
+}
+
+/// The account of a run.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Report {
+    /// Messages acknowledged.
+    pub acknowledged: u64,
+    /// Acknowledgements a second between the faults: the least and the mean.
+    pub acks_per_second: (f64, f64),
+    /// First answers that were repetitions: the commit had outlived its answer.
+    pub lost_and_repeated: u64,
+    /// Events that readers were shown.
+    pub reader_events: u64,
+    /// Connections made.
+    pub connects: u64,
+    /// Per fault, from kill -9 of the server until it is ready, ms.
+    pub restart_ms: Vec<u64>,
+    /// Per fault, from readiness (of the server, or of the database) to the first acknowledgement, ms.
+    pub first_ack_ms: Vec<u64>,
+    /// Per fault of the database, growth of the server's resident memory, bytes.
+    pub growth_bytes: Vec<u64>,
+    /// Reads from memory that were answered while the database was away.
+    pub cached_reads: u64,
+    /// The slowest of them, ms.
+    pub cached_read_max_ms: u64,
+    /// Refusals by code.
+    pub refusals: BTreeMap<String, u64>,
+    /// What went wrong.
+    pub violations: Violations,
+}
+
+struct Rig {
+    run: Run,
+    server: Server,
+    pg: Option<TestPg>,
+    shared: Arc<Shared>,
+    report: Report,
+    rates: Vec<f64>,
+}
+
+impl Run {
+    /// Makes the run. Needs a runtime of several threads: starting and stopping processes blocks.
+    ///
+    /// # Errors
+    /// What kept it from being made at all; broken guarantees are in the report.
+    pub async fn make(self) -> Result<Report, String> {
+        let pg = block_in_place(|| (self.store == Store::Postgres).then(TestPg::start));
+        let options = Options { database: pg.as_ref().map(TestPg::url), ..Options::unlimited() };
+        let server = block_in_place(|| Server::start(options));
+        let plan = self.plan.clone();
+        let tokens = |role: &str, count: usize| -> Vec<String> {
+            (0..count).map(|n| server.token(&format!("{role} {n}"))).collect()
+        };
+        let (writers, readers) = (tokens("writer", plan.writers), tokens("reader", plan.readers));
+        let members: Vec<String> = writers.iter().chain(&readers).cloned().collect();
+        let rooms = make_rooms(server.addr(), plan.rooms, &server.token("owner"), &members).await?;
+        let shared = Arc::new(Shared {
+            addr: server.addr(),
+            rooms,
+            ledger: Mutex::default(),
+            acks: AtomicU64::new(0),
+            connects: AtomicU64::new(0),
+            refusals: Mutex::default(),
+            stop: watch::channel(false).0,
+            heads: watch::channel(None).0,
+        });
+        let mut reading = JoinSet::new();
+        for token in readers {
+            reading.spawn(Reader::new(shared.clone(), token).run());
+        }
+        let mut writing = JoinSet::new();
+        let every = Duration::from_secs(1) * u32::try_from(plan.writers).expect("few") / plan.rate as u32;
+        for (name, token) in writers.iter().enumerate() {
+            writing.spawn(Writer::new(shared.clone(), name, token.clone(), plan.window, every).run());
+        }
+        let mut rig = Rig { run: self, server, pg, shared, report: Report::default(), rates: Vec::new() };
+        rig.do_harm().await?;
+        rig.shared.stop.send_replace(true);
+        let ended = tokio::time::timeout(PATIENCE, writing.join_all()).await;
+        ended.map_err(|_| "the writers got no answers")?;
+        rig.account(&writers, reading).await
+    }
+}
+
+impl Rig {
+    async fn do_harm(&mut self) -> Result<(), String> {
+        for _ in 0..self.run.times {
+            self.measure_rate().await?;
+            match self.run.fault {
+                Fault::ServerKill9 => {
+                    let killed = Instant::now();
+                    block_in_place(|| {
+                        self.server.kill9();
+                        self.server.restart();
+                    });
+                    self.report.restart_ms.push(millis(killed.elapsed()));
+                    self.first_ack().await?;
+                }
+                Fault::BackendKill9 => {
+                    let before = self.server.rss_bytes();
+                    self.pg().kill9_backends();
+                    block_in_place(|| wait_for_postgres(self.pg().port()))?;
+                    self.first_ack().await?;
+                    self.report.growth_bytes.push(self.server.rss_bytes().saturating_sub(before));
+                }
+                Fault::PgStop(time) => self.outage(time, TestPg::stop, TestPg::start_again).await?,
+                Fault::PgPause(time) => self.outage(time, |pg| pg.pause(), |pg| pg.resume()).await?,
+            }
+        }
+        self.measure_rate().await
+    }
+
+    fn pg(&mut self) -> &mut TestPg {
+        self.pg.as_mut().expect("this fault is for PostgreSQL")
+    }
+
+    /// Waits for so many acknowledgements; their rate counts as the load of this stretch.
+    async fn measure_rate(&mut self) -> Result<(), String> {
+        let (start, before) = (Instant::now(), self.shared.acks());
+        self.wait_for_acks(before + self.run.acks_between).await?;
+        self.rates.push((self.shared.acks() - before) as f64 / start.elapsed().as_secs_f64());
+        Ok(())
+    }
+
+    async fn wait_for_acks(&mut self, count: u64) -> Result<(), String> {
+        let deadline = Instant::now() + PATIENCE;
+        while self.shared.acks() < count {
+            if Instant::now() > deadline || !self.server.alive() {
+                let refusals = self.shared.refusals.lock().expect("no task panics").clone();
+                return Err(format!(
+                    "no progress; refusals {refusals:?}; the server's log ends\n{}",
+                    self.server.log()
+                ));
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        Ok(())
+    }
+
+    async fn first_ack(&mut self) -> Result<(), String> {
+        let back = Instant::now();
+        self.wait_for_acks(self.shared.acks() + 1).await?;
+        self.report.first_ack_ms.push(millis(back.elapsed()));
+        Ok(())
+    }
+
+    async fn outage(&mut self, time: Duration, harm: fn(&mut TestPg), heal: fn(&mut TestPg)) -> Result<(), String> {
+        let mut probe = Probe::prepare(&self.server).await?;
+        let before = self.server.rss_bytes();
+        let mut most = before;
+        block_in_place(|| harm(self.pg()));
+        let end = Instant::now() + time;
+        while Instant::now() < end {
+            probe.read(&mut self.report).await;
+            most = most.max(self.server.rss_bytes());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        block_in_place(|| heal(self.pg()));
+        self.first_ack().await?;
+        most = most.max(self.server.rss_bytes());
+        self.report.growth_bytes.push(most - before);
+        Ok(())
+    }
+
+    /// Everything is sent again, everything is read, and held against what was promised and shown.
+    async fn account(mut self, writers: &[String], reading: JoinSet<Reader>) -> Result<Report, String> {
+        for (name, token) in writers.iter().enumerate() {
+            let prefix = format!("writer {name} ");
+            let mine: Vec<(String, u64)> = {
+                let ledger = self.shared.ledger.lock().expect("no task panics");
+                let acknowledged = ledger.sent.iter().filter(|(_, sent)| sent.ack.is_some());
+                let mine = acknowledged.filter(|(client_id, _)| client_id.starts_with(&prefix));
+                self.report.lost_and_repeated = self.report.lost_and_repeated.max(ledger.duplicates);
+                mine.map(|(client_id, sent)| (client_id.clone(), sent.room)).collect()
+            };
+            send_again(&self.shared, token, &mine).await?;
+        }
+        let histories = self.histories().await.map_err(|error| format!("{error:?}"))?;
+        let heads: HashMap<u64, u64> = histories.iter().map(|(room, history)| (*room, history.head)).collect();
+        self.shared.heads.send_replace(Some(heads));
+        let readers = tokio::time::timeout(PATIENCE, reading.join_all()).await;
+        let readers = readers.map_err(|_| "a reader never saw the heads")?;
+        let ledger = self.shared.ledger.lock().expect("no task panics");
+        let mut report = self.report;
+        report.acknowledged = ledger.acknowledged;
+        let mut views = Vec::new();
+        for reader in readers {
+            report.reader_events += reader.views.iter().map(|view| view.len() as u64).sum::<u64>();
+            report.violations.merge(reader.violations);
+            views.extend(reader.views);
+        }
+        report.violations.merge(verify(&ledger, &views, &histories));
+        report.connects = self.shared.connects.load(Ordering::Relaxed);
+        report.refusals = self.shared.refusals.lock().expect("no task panics").clone();
+        let (least, sum) = self.rates.iter().fold((f64::MAX, 0.0), |(least, sum), rate| (rate.min(least), sum + rate));
+        report.acks_per_second = (least, sum / self.rates.len() as f64);
+        let expected = (2 * self.run.plan.writers + self.run.plan.readers) as u64;
+        if self.run.fault != Fault::ServerKill9 && report.connects != expected {
+            report.violations.add(format!("{} connections instead of {expected}: some were dropped", report.connects));
+        }
+        Ok(report)
+    }
+
+    async fn histories(&self) -> Result<HashMap<u64, History>, crate::client::Error> {
+        let mut client = Client::connect(self.server.addr(), &self.server.token("owner")).await?;
+        let mut histories = HashMap::new();
+        for room in &self.shared.rooms {
+            histories.insert(room.id, read_history(&mut client, room.id).await?);
+        }
+        Ok(histories)
+    }
+}
+
+impl Report {
+    /// Whether nothing was broken and the bounds of memory and return were kept.
+    pub fn held(&self) -> bool {
+        self.violations.count == 0
+            && self.growth_bytes.iter().all(|growth| *growth <= GROWTH_MAX_BYTES)
+            && self.first_ack_ms.iter().all(|ms| u128::from(*ms) <= FIRST_ACK_MAX.as_millis())
+            && u128::from(self.cached_read_max_ms) <= CACHED_READ_MAX.as_millis()
+    }
+}
+
+/// Reads a room that is in the server's memory, as a member with a connection of its own.
+struct Probe {
+    client: Client,
+    room: u64,
+}
+
+impl Probe {
+    async fn prepare(server: &Server) -> Result<Probe, String> {
+        let fail = |error| format!("the probe: {error:?}");
+        let mut client = Client::connect(server.addr(), &server.token("probe")).await.map_err(fail)?;
+        let room = client.call("create_room", json!({"name": "quiet"})).await.map_err(fail)?;
+        let room = room.data["room"]["room_id"].as_u64().ok_or("no room_id")?;
+        let message = json!({"room_id": room, "content": "still here"});
+        client.call("send_message", message).await.map_err(fail)?;
+        Ok(Probe { client, room })
+    }
+
+    async fn read(&mut self, report: &mut Report) {
+        let asked = Instant::now();
+        for (command, member) in [("get_history", "messages"), ("get_room", "room")] {
+            match self.client.call(command, json!({"room_id": self.room})).await {
+                Ok(reply) if !reply.data[member].is_null() => report.cached_reads += 1,
+                other => report.violations.add(format!("{command} while the database was away: {other:?}")),
+            }
+        }
+        report.cached_read_max_ms = report.cached_read_max_ms.max(millis(asked.elapsed()));
+    }
+}
+
+/// Waits until PostgreSQL lets a client in: the first byte of its answer to a startup message is `R`.
+fn wait_for_postgres(port: u16) -> Result<(), String> {
+    let parameters = b"user\0veza\0database\0veza\0\0";
+    let mut startup = (8 + parameters.len() as u32).to_be_bytes().to_vec();
+    startup.extend_from_slice(&196_608_u32.to_be_bytes());
+    startup.extend_from_slice(parameters);
+    let ask = || -> std::io::Result<bool> {
+        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+        stream.write_all(&startup)?;
+        let mut first = [0];
+        stream.read_exact(&mut first)?;
+        Ok(first == *b"R")
+    };
+    let deadline = Instant::now() + PATIENCE;
+    while !ask().unwrap_or(false) {
+        if Instant::now() > deadline {
+            return Err("PostgreSQL has not come back".into());
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    Ok(())
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,73 @@
+//! What the kernel knows about a process: CPU time, memory, the cores it may run on.
+
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
+use std::fs;
+use std::io;
+use std::process::{Command, Stdio};
+
+/// User and system CPU time of a process in seconds, to 10 ms; ended threads count, child processes do not.
+pub fn cpu_seconds(pid: u32) -> io::Result<f64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The name in parentheses may hold anything; the fields after it are numbers. utime and stime are the 14th and 15th.
+    let (_, fields) = stat.rsplit_once(')').ok_or(io::ErrorKind::InvalidData)?;
+    let ticks: u64 = fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+    // USER_HZ is 100 on every Linux.
+    Ok(ticks as f64 / 100.0)
+}
+
+/// Resident memory of a process in bytes.
+pub fn rss_bytes(pid: u32) -> io::Result<u64> {
+    status_kib(pid, "VmRSS:").map(|kib| kib * 1024)
+}
+
+fn status_kib(pid: u32, key: &str) -> io::Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(key)).ok_or(io::ErrorKind::InvalidData)?;
+    line.trim().trim_end_matches(" kB").parse().map_err(|_| io::ErrorKind::InvalidData.into())
+}
+
+/// How many cores this thread may run on.
+pub fn cores() -> usize {
+    let set = sched_getaffinity(Pid::from_raw(0)).unwrap_or_default();
+    (0..CpuSet::count()).filter(|core| set.is_set(*core).unwrap_or(false)).count()
+}
+
+/// Runs `work` with the calling thread on one core. Threads and processes that it starts meanwhile stay there.
+pub fn on_core<T>(core: usize, work: impl FnOnce() -> T) -> io::Result<T> {
+    let before = sched_getaffinity(Pid::from_raw(0))?;
+    pin_to_core(core)?;
+    let result = work();
+    sched_setaffinity(Pid::from_raw(0), &before)?;
+    Ok(result)
+}
+
+/// Keeps the calling thread, and the threads that it will start, on one core.
+pub fn pin_to_core(core: usize) -> io::Result<()> {
+    let mut only = CpuSet::new();
+    only.set(core)?;
+    Ok(sched_setaffinity(Pid::from_raw(0), &only)?)
+}
+
+/// Sends a signal by its name (`TERM`, `STOP`); a process that is gone already does not matter.
+pub fn signal(pid: u32, name: &str) {
+    let kill =
+        Command::new("sh").args(["-c", "kill -s \"$0\" \"$1\"", name, &pid.to_string()]).stderr(Stdio::null()).status();
+    kill.expect("sh runs");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_this_process() {
+        let me = std::process::id();
+        let before = cpu_seconds(me).expect("stat");
+        while cpu_seconds(me).expect("stat") < before + 0.02 {}
+        assert!(rss_bytes(me).expect("status") > 1 << 20);
+        let all = cores();
+        assert_eq!(on_core(0, cores).expect("core 0 exists"), 1);
+        assert_eq!(cores(), all);
+    }
+}
