@@ -1,0 +1,545 @@
+//! The loop of one shard: everything that happened goes in, everything that should happen goes out, once per turn.
+//!
+//! A turn is bounded: so many bytes per socket, so many events, messages and sockets; what is left over is taken up in
+//! the next turn before anything sleeps. The pump knows neither glommio nor threads: a driver calls [`Pump::turn`]
+//! until it is idle and then waits on [`Pump::poller`].
+
+use std::io::{self, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use veza_engine::id::{ConnId, ShardId};
+use veza_engine::time::{Mono, Now};
+use veza_engine::{Effect, Input, PeerMessage, Shard, ShardConfig};
+
+use crate::clock;
+use crate::doorbell::Doorbell;
+use crate::edge::{Accept, Edge, End, Io};
+use crate::inbox::{Inbox, Posted, Report};
+use crate::mesh::Port;
+use crate::poller::{Interest, Poller, Ready, Token};
+use crate::sockets::Sockets;
+use crate::stats::RuntimeStats;
+use crate::watchdog::Beat;
+use crate::write::Writer;
+
+/// Bytes read from one socket in one turn; the size of the one buffer that all sockets share.
+pub const READ_BYTES_MAX: usize = 16 << 10;
+/// Microseconds of handling sockets' input after which a turn goes on to everything else.
+const READ_US_MAX: u64 = 500;
+/// Sockets accepted in one turn.
+const ACCEPTS_MAX: usize = 64;
+/// Messages taken from each peer in one turn.
+const PEER_MESSAGES_MAX: usize = 512;
+/// Things taken from the inbox in one turn.
+const POSTED_MAX: usize = 512;
+/// Writes to one socket in one flush; with more waiting, it is written on when the poller finds it writable.
+const WRITES_MAX: usize = 4;
+/// Rounds of effects and flushes in one turn (a write may ask for the next page of a replay, and so on).
+const SETTLE_ROUNDS_MAX: usize = 16;
+/// Microseconds between two beats of an idle shard.
+const BEAT_US: u64 = 500_000;
+
+const LISTENER: Token = Token(u64::MAX - 2);
+
+/// What the driver does after a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// Something was done: there may be more.
+    Busy,
+    /// Nothing was to be done: sleep, if [`Pump::may_sleep`] agrees.
+    Idle,
+    /// [`Posted::Stop`] came.
+    Stop,
+}
+
+/// Everything of one shard.
+pub struct Pump<E: Edge> {
+    id: ShardId,
+    shard: Shard,
+    edge: E,
+    sockets: Sockets<E::Conn>,
+    poller: Poller,
+    port: Port<PeerMessage>,
+    inbox: Arc<Inbox>,
+    bell: Arc<Doorbell>,
+    beat: Arc<Beat>,
+    /// One for all sockets.
+    buffer: Box<[u8]>,
+    writer: Writer,
+    /// Sockets that end with this turn.
+    ending: Vec<ConnId>,
+    now: Now,
+    accept_ready: bool,
+    /// Accepting pauses until then.
+    accept_again: Option<Mono>,
+    listening: bool,
+    stopped: bool,
+    stats: RuntimeStats,
+}
+
+/// What a pump is made of, besides its edge.
+pub(crate) struct Parts {
+    pub config: ShardConfig,
+    pub port: Port<PeerMessage>,
+    pub inbox: Arc<Inbox>,
+    pub bell: Arc<Doorbell>,
+    pub beat: Arc<Beat>,
+}
+
+impl<E: Edge> Pump<E> {
+    pub(crate) fn new(parts: Parts, edge: E) -> io::Result<Pump<E>> {
+        let Parts { config, port, inbox, bell, beat } = parts;
+        let poller = Poller::new(bell.clone())?;
+        let listening = edge.listener().is_some();
+        if let Some(listener) = edge.listener() {
+            poller.watch(listener, LISTENER, Interest { read: true, write: false })?;
+        }
+        let now = clock::now();
+        Ok(Pump {
+            id: config.id,
+            sockets: Sockets::new(config.id),
+            shard: Shard::new(config, now),
+            edge,
+            poller,
+            port,
+            inbox,
+            bell,
+            beat,
+            buffer: vec![0; READ_BYTES_MAX].into(),
+            writer: Writer::default(),
+            ending: Vec::new(),
+            now,
+            accept_ready: false,
+            accept_again: None,
+            listening,
+            stopped: false,
+            stats: RuntimeStats::default(),
+        })
+    }
+
+    /// One turn.
+    ///
+    /// # Errors
+    /// Of the poller: the shard cannot go on.
+    pub fn turn(&mut self) -> io::Result<Turn> {
+        self.now = clock::now();
+        self.beat.bump();
+        self.stats.turns += 1;
+        let mut worked = self.take_events()?;
+        worked |= self.take_peers();
+        worked |= self.take_posted();
+        worked |= self.take_time()?;
+        worked |= self.settle();
+        // Closed sockets give their descriptors back before new ones are accepted.
+        let changed = self.reap() | self.accept()?;
+        worked |= changed;
+        if changed {
+            self.settle();
+            self.reap();
+        }
+        self.stats.turn_us_max = self.stats.turn_us_max.max(clock::mono().since(self.now.mono));
+        if self.stopped {
+            return Ok(Turn::Stop);
+        }
+        Ok(if worked { Turn::Busy } else { Turn::Idle })
+    }
+
+    /// Announces the sleep, sets the timer and looks at the queues once more. After a yes the driver waits on
+    /// [`Pump::poller`], and then calls [`Pump::woke`].
+    ///
+    /// # Errors
+    /// Of the timer: the shard cannot go on.
+    pub fn may_sleep(&mut self) -> io::Result<bool> {
+        let mut deadline = self.now.mono.after(BEAT_US);
+        let timeouts = [self.shard.next_timeout(), self.edge.next_timeout(), self.accept_again];
+        for timeout in timeouts.into_iter().flatten() {
+            deadline = deadline.min(timeout);
+        }
+        self.poller.wake_by(deadline)?;
+        self.bell.announce_sleep();
+        let stuck = |to| self.shard.peer_waiting(to) > 0 && self.port.has_room(to);
+        let more = !self.port.is_empty() || !self.inbox.is_empty() || self.port.peers().any(stuck);
+        if more {
+            self.bell.awake();
+        } else {
+            self.stats.sleeps += 1;
+        }
+        Ok(!more)
+    }
+
+    /// The sleep is over.
+    pub fn woke(&mut self) {
+        self.bell.awake();
+    }
+
+    /// What to sleep on.
+    pub fn poller(&mut self) -> &mut Poller {
+        &mut self.poller
+    }
+
+    fn take_events(&mut self) -> io::Result<bool> {
+        let mut worked = false;
+        if !self.poller.collect()? {
+            return Ok(false);
+        }
+        while let Some(ready) = self.poller.next() {
+            worked = true;
+            if ready.token == LISTENER {
+                self.accept_ready = true;
+                continue;
+            }
+            self.take_socket(ready);
+            if clock::mono().since(self.now.mono) > READ_US_MAX {
+                break;
+            }
+        }
+        Ok(worked)
+    }
+
+    fn take_socket(&mut self, ready: Ready) {
+        let id = self.sockets.id(ready.token);
+        let Some(open) = self.sockets.get_mut(id) else { return };
+        if ready.write && open.blocked {
+            open.blocked = false;
+            self.flush(id);
+            self.watch(id);
+        }
+        let Some(open) = self.sockets.get_mut(id).filter(|open| open.end.is_none()) else { return };
+        if !open.read {
+            // A paused socket whose peer is gone would be reported in every turn.
+            if ready.hangup {
+                self.with(id, |_, io| io.end(End::Close));
+            }
+        } else if ready.read {
+            self.read(id);
+        }
+    }
+
+    /// Reads once and hands it to the edge.
+    fn read(&mut self, id: ConnId) {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let result = match self.sockets.get_mut(id) {
+            Some(open) => (&open.socket).read(&mut buffer),
+            None => Err(io::ErrorKind::NotConnected.into()),
+        };
+        match result {
+            Ok(0) => self.with(id, |edge, io| edge.on_eof(io)),
+            Ok(count) => {
+                self.stats.reads += 1;
+                self.stats.read_bytes += count as u64;
+                self.with(id, |edge, io| edge.on_bytes(io, &mut buffer[..count]));
+            }
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Err(_) => self.with(id, |_, io| io.end(End::Close)),
+        }
+        self.buffer = buffer;
+    }
+
+    /// Lets the edge handle something of one connection, and carries out what it asked for. A panic costs this
+    /// connection and nothing else.
+    fn with(&mut self, id: ConnId, handle: impl FnOnce(&mut E, &mut Io<'_, E::Conn>)) {
+        let Some(open) = self.sockets.get_mut(id).filter(|open| open.end.is_none()) else { return };
+        let mut io = Io {
+            now: self.now,
+            id,
+            conn: &mut open.conn,
+            socket: &open.socket,
+            shard: &mut self.shard,
+            blocked: open.blocked,
+            read: open.read,
+            flush: false,
+            end: None,
+        };
+        let edge = &mut self.edge;
+        if catch_unwind(AssertUnwindSafe(|| handle(edge, &mut io))).is_err() {
+            self.stats.panics += 1;
+            if catch_unwind(AssertUnwindSafe(|| edge.on_panic(&mut io))).is_err() {
+                io.end(End::Reset);
+            }
+        }
+        let Io { read, flush, end, .. } = io;
+        open.read = read;
+        if let Some(end) = end {
+            open.end = Some(end);
+            self.ending.push(id);
+            return;
+        }
+        self.watch(id);
+        if flush {
+            self.flush(id);
+        }
+    }
+
+    /// Tells the poller what this socket is watched for now, if that is new.
+    fn watch(&mut self, id: ConnId) {
+        let Some(open) = self.sockets.get_mut(id) else { return };
+        let interest = open.interest();
+        if interest == open.watched || open.end.is_some() {
+            return;
+        }
+        open.watched = interest;
+        if self.poller.change(&open.socket, Sockets::<E::Conn>::token(id), interest).is_err() {
+            // Unwatched it would hang forever: it closes.
+            open.end = Some(End::Close);
+            self.ending.push(id);
+        }
+    }
+
+    fn take_peers(&mut self) -> bool {
+        let mut worked = false;
+        for from in self.port.peers() {
+            let mut count = 0;
+            while count < PEER_MESSAGES_MAX {
+                let Some(message) = self.port.receive(from) else { break };
+                self.shard.handle(self.now, Input::Peer { from, message });
+                count += 1;
+            }
+            if count > 0 {
+                self.port.made_room(from);
+                self.stats.peer_messages += count as u64;
+                worked = true;
+            }
+        }
+        worked
+    }
+
+    fn take_posted(&mut self) -> bool {
+        let mut count = 0;
+        while count < POSTED_MAX {
+            let Some(posted) = self.inbox.take() else { break };
+            self.take_one_posted(posted);
+            count += 1;
+        }
+        self.stats.posted += count as u64;
+        count > 0
+    }
+
+    fn take_one_posted(&mut self, posted: Posted) {
+        let input = match posted {
+            Posted::Stored { writer, outcome } => Input::Stored { writer, outcome },
+            Posted::Loaded { id, result } => Input::Loaded { id, result },
+            Posted::Http { ticket, identity, command } => Input::Http { ticket, identity, command },
+            Posted::Revoked(revocation) => Input::Revoked(revocation),
+            Posted::DisconnectUser { user_id, code } => Input::DisconnectUser { user_id, code },
+            Posted::Drain { reconnect_after_ms } => {
+                self.stop_listening();
+                Input::Drain { reconnect_after_ms }
+            }
+            Posted::Report(to) => return to(self.report()),
+            Posted::Stop => {
+                self.stopped = true;
+                return;
+            }
+        };
+        self.shard.handle(self.now, input);
+    }
+
+    fn stop_listening(&mut self) {
+        if let Some(listener) = self.edge.listener().filter(|_| self.listening) {
+            // Closing it, which follows, would end the registration anyway.
+            let _ = self.poller.forget(listener);
+        }
+        self.listening = false;
+        self.accept_ready = false;
+        self.accept_again = None;
+        self.edge.on_drain();
+    }
+
+    fn report(&self) -> Report {
+        Report {
+            shard: self.id,
+            engine: self.shard.stats().clone(),
+            runtime: self.stats,
+            edge: self.edge.counters(),
+            quiet: self.shard.is_quiet(),
+            sockets: self.sockets.len(),
+        }
+    }
+
+    fn take_time(&mut self) -> io::Result<bool> {
+        let mono = self.now.mono;
+        let mut worked = false;
+        if self.shard.next_timeout().is_some_and(|due| due <= mono) {
+            self.shard.handle(self.now, Input::Tick);
+            worked = true;
+        }
+        while let Some(id) = self.edge.expired(mono) {
+            self.with(id, |edge, io| edge.on_deadline(io));
+            worked = true;
+        }
+        if self.accept_again.is_some_and(|due| due <= mono) {
+            self.accept_again = None;
+            self.accept_ready = true;
+            self.watch_listener(true)?;
+            worked = true;
+        }
+        Ok(worked)
+    }
+
+    fn watch_listener(&mut self, read: bool) -> io::Result<()> {
+        match self.edge.listener() {
+            Some(listener) => self.poller.change(listener, LISTENER, Interest { read, write: false }),
+            None => Ok(()),
+        }
+    }
+
+    /// Carries out effects, sends to peers and flushes touched sockets until nothing is left (or the turn's bound is
+    /// reached: then the next turn goes on).
+    fn settle(&mut self) -> bool {
+        let mut worked = false;
+        for _ in 0..SETTLE_ROUNDS_MAX {
+            let mut more = false;
+            while let Some(effect) = self.shard.poll_effect() {
+                self.carry_out(effect);
+                more = true;
+            }
+            more |= self.send_peers();
+            while let Some(id) = self.shard.next_touched() {
+                self.flush(id);
+                more = true;
+            }
+            worked |= more;
+            if !more {
+                break;
+            }
+        }
+        worked
+    }
+
+    fn send_peers(&mut self) -> bool {
+        let mut worked = false;
+        for to in self.port.peers() {
+            while self.shard.peer_waiting(to) > 0 && self.port.has_room(to) {
+                let Some(message) = self.shard.poll_peer(to) else { break };
+                self.port.send(to, message);
+                worked = true;
+            }
+        }
+        self.port.ring();
+        worked
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Store(batch) => self.edge.store(batch),
+            Effect::Load { id, load } => self.edge.load(id, load),
+            Effect::Verify { conn, purpose, token } => {
+                let Some(open) = self.sockets.get_mut(conn) else { return };
+                let result = self.edge.verify(self.now, &mut open.conn, &token);
+                self.shard.handle(self.now, Input::Verified { conn, purpose, result });
+            }
+            Effect::Close { conn, code } => self.with(conn, |edge, io| edge.on_close(io, code)),
+            Effect::Pause { conn } => self.with(conn, |_, io| io.reading(false)),
+            Effect::Resume { conn } => self.with(conn, |_, io| io.reading(true)),
+            Effect::HttpReply { ticket, result } => self.edge.http_reply(ticket, result),
+            Effect::Fault { error_id, what } => self.edge.fault(error_id, &what),
+        }
+    }
+
+    /// Writes what waits for a connection: the engine's frames, then the edge's own.
+    fn flush(&mut self, id: ConnId) {
+        let Some(open) = self.sockets.get_mut(id) else { return };
+        let mut own_written = false;
+        let mut result = Ok(());
+        for round in 0..=WRITES_MAX {
+            if open.blocked || open.end.is_some() {
+                break;
+            }
+            let engine = self.shard.outbox(id).filter(|outbox| !outbox.is_empty());
+            let mut own = self.edge.outbox(&mut open.conn).filter(|outbox| !outbox.is_empty());
+            let Some(outbox) = engine.or(own.as_deref()) else { break };
+            if round == WRITES_MAX {
+                open.blocked = true; // more than its share: the poller will find it writable in the next turn
+                break;
+            }
+            let written = match self.writer.write(&open.socket, outbox) {
+                Ok(written) => written,
+                Err(error) => {
+                    result = Err(error);
+                    break;
+                }
+            };
+            self.stats.writes += 1;
+            self.stats.written_bytes += written.bytes as u64;
+            self.stats.blocked += u64::from(written.blocked);
+            if engine.is_some() {
+                self.shard.wrote(self.now, id, written.bytes);
+            } else if let Some(own) = own.as_mut() {
+                own.advance(written.bytes);
+                own_written = own.is_empty();
+            }
+            open.blocked = written.blocked;
+        }
+        let blocked = open.blocked;
+        if result.is_err() {
+            self.with(id, |_, io| io.end(End::Close));
+        } else if blocked {
+            self.watch(id);
+        }
+        if own_written {
+            self.with(id, |edge, io| edge.on_written(io));
+        }
+    }
+
+    /// Closes the sockets that ended in this turn.
+    fn reap(&mut self) -> bool {
+        let mut ending = std::mem::take(&mut self.ending);
+        let worked = !ending.is_empty();
+        for id in ending.drain(..) {
+            let Some(open) = self.sockets.remove(id) else { continue };
+            self.stats.closed += 1;
+            match open.end {
+                Some(End::Release) => {
+                    // If it fails the descriptor is not registered, which is what is wanted.
+                    let _ = self.poller.forget(&open.socket);
+                    self.edge.on_released(open.socket, open.conn);
+                    continue;
+                }
+                Some(End::Reset) => {
+                    // Best effort: without it the kernel goes on trying to deliver for a while.
+                    let _ = open.socket.set_linger(Some(std::time::Duration::ZERO));
+                }
+                Some(End::Close) | None => {}
+            }
+            self.edge.on_lost(self.now, id, open.conn, &mut self.shard);
+        }
+        if self.ending.is_empty() {
+            self.ending = ending; // keeps the allocation
+        }
+        worked
+    }
+
+    fn accept(&mut self) -> io::Result<bool> {
+        if !std::mem::take(&mut self.accept_ready) || !self.listening || self.accept_again.is_some() {
+            return Ok(false);
+        }
+        for _ in 0..ACCEPTS_MAX {
+            match self.edge.accept(self.now) {
+                Accept::Socket(socket, conn) => {
+                    self.stats.accepted += 1;
+                    let id = self.sockets.insert(socket, conn);
+                    self.enter(id);
+                }
+                Accept::Lost => {}
+                Accept::Nobody => return Ok(true),
+                Accept::BackOff(until) => {
+                    self.stats.accept_backoffs += 1;
+                    self.accept_again = Some(until);
+                    self.watch_listener(false)?;
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(true) // the listener is level-triggered: whoever still waits is reported again
+    }
+
+    fn enter(&mut self, id: ConnId) {
+        let Some(open) = self.sockets.get_mut(id) else { return };
+        let watched = self.poller.watch(&open.socket, Sockets::<E::Conn>::token(id), open.interest());
+        match watched {
+            Ok(()) => self.with(id, |edge, io| edge.on_accepted(io)),
+            Err(_) => self.with(id, |_, io| io.end(End::Close)),
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! The table of a shard's sockets. A slot is reused under a new generation, so that what comes late for a connection
+//! never reaches the next one in its place.
+
+use socket2::Socket;
+use veza_engine::id::{ConnId, ShardId};
+
+use crate::edge::End;
+use crate::poller::{Interest, Token};
+
+/// One open socket.
+pub struct Open<C> {
+    /// Non-blocking.
+    pub socket: Socket,
+    /// Whether it is read.
+    pub read: bool,
+    /// Whether the last write found it full: `EPOLLOUT` is asked for.
+    pub blocked: bool,
+    /// What the poller watches it for.
+    pub watched: Interest,
+    /// It ends with this turn.
+    pub end: Option<End>,
+    /// The edge's state.
+    pub conn: C,
+}
+
+impl<C> Open<C> {
+    /// What the poller is to watch it for from now on.
+    pub fn interest(&self) -> Interest {
+        Interest { read: self.read, write: self.blocked }
+    }
+}
+
+struct Slot<C> {
+    generation: u32,
+    open: Option<Open<C>>,
+}
+
+/// All sockets of one shard.
+pub struct Sockets<C> {
+    shard: ShardId,
+    slots: Vec<Slot<C>>,
+    free: Vec<u32>,
+}
+
+impl<C> Sockets<C> {
+    /// No sockets.
+    pub fn new(shard: ShardId) -> Sockets<C> {
+        Sockets { shard, slots: Vec::new(), free: Vec::new() }
+    }
+
+    /// Takes in a socket that is read and not blocked.
+    pub fn insert(&mut self, socket: Socket, conn: C) -> ConnId {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot { generation: 0, open: None });
+            (self.slots.len() - 1) as u32
+        });
+        let place = &mut self.slots[slot as usize];
+        assert!(place.open.is_none(), "a free slot is free");
+        place.generation = place.generation.wrapping_add(1);
+        let watched = Interest { read: true, write: false };
+        place.open = Some(Open { socket, read: true, blocked: false, watched, end: None, conn });
+        ConnId { shard: self.shard, slot, generation: place.generation }
+    }
+
+    /// The socket of this connection, if it is still there.
+    pub fn get_mut(&mut self, id: ConnId) -> Option<&mut Open<C>> {
+        let slot = self.slots.get_mut(id.slot as usize)?;
+        if slot.generation == id.generation { slot.open.as_mut() } else { None }
+    }
+
+    /// Takes it out.
+    pub fn remove(&mut self, id: ConnId) -> Option<Open<C>> {
+        let slot = self.slots.get_mut(id.slot as usize).filter(|slot| slot.generation == id.generation)?;
+        let open = slot.open.take()?;
+        self.free.push(id.slot);
+        Some(open)
+    }
+
+    /// Open sockets.
+    pub fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    /// How the poller calls it.
+    pub fn token(id: ConnId) -> Token {
+        Token(u64::from(id.generation) << 32 | u64::from(id.slot))
+    }
+
+    /// Whom the poller means.
+    pub fn id(&self, token: Token) -> ConnId {
+        ConnId { shard: self.shard, slot: token.0 as u32, generation: (token.0 >> 32) as u32 }
+    }
+
+    /// All that are open.
+    pub fn ids(&self) -> impl Iterator<Item = ConnId> {
+        self.slots.iter().enumerate().filter(|(_, slot)| slot.open.is_some()).map(|(index, slot)| ConnId {
+            shard: self.shard,
+            slot: index as u32,
+            generation: slot.generation,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use socket2::{Domain, Type};
+
+    #[test]
+    fn a_late_name_does_not_reach_the_next_in_the_slot() {
+        let socket = || Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let mut sockets = Sockets::new(ShardId(3));
+        let first = sockets.insert(socket(), 'a');
+        assert_eq!(sockets.id(Sockets::<char>::token(first)), first);
+        assert_eq!(sockets.remove(first).map(|open| open.conn), Some('a'));
+        let second = sockets.insert(socket(), 'b');
+        assert_eq!(second.slot, first.slot);
+        assert!(sockets.get_mut(first).is_none());
+        assert!(sockets.remove(first).is_none());
+        assert_eq!(sockets.get_mut(second).map(|open| open.conn), Some('b'));
+        assert_eq!(sockets.ids().collect::<Vec<_>>(), [second]);
+        assert_eq!(sockets.len(), 1);
+    }
+}
