@@ -1,5 +1,6 @@
 //! Veza chat server.
 
+pub mod api;
 pub mod auth;
 pub mod config;
 pub mod store;
