@@ -2,8 +2,14 @@
 //! is handed in.
 
 pub mod keys;
+mod limiter;
+pub mod password;
+mod request;
+pub mod service;
 pub mod token;
 
+#[cfg(test)]
+mod service_tests;
 #[cfg(test)]
 mod token_tests;
 
