@@ -6,6 +6,7 @@ use crate::store::{Batch, Load};
 use crate::wire::{CloseCode, CommandError};
 
 /// Something for the edge to do, in the order given.
+#[allow(missing_docs)] // the variant's text says what its fields are
 #[derive(Debug)]
 pub enum Effect {
     /// Write this; answer with `Input::Stored`.

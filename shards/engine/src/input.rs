@@ -75,6 +75,7 @@ pub enum VerifyFor {
 }
 
 /// Everything that can happen to a shard.
+#[allow(missing_docs)] // the variant's text says what its fields are
 #[derive(Debug)]
 pub enum Input<'a> {
     /// A WebSocket is open; `identity` if its upgrade request carried a good token.

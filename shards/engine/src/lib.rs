@@ -5,16 +5,25 @@
 //! There is no socket, clock, lock, log or randomness in here, so a simulator can run many shards in virtual time
 //! and break everything around them.
 
+mod core;
 pub mod effect;
 pub mod fanout;
 pub mod id;
 pub mod input;
+mod journal;
+mod journal_batch;
 pub mod limits;
+mod map;
 pub mod peer;
+mod rate;
+mod room;
+mod session;
 pub mod shard;
 pub mod stats;
 pub mod store;
 pub mod time;
+mod user;
+mod wheel;
 pub mod wire;
 
 pub use effect::Effect;

@@ -21,6 +21,7 @@ pub struct Origin {
 }
 
 /// Who asked.
+#[allow(missing_docs)] // the variant's text says what its fields are
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Asker {
     /// A WebSocket.
@@ -68,6 +69,7 @@ pub struct ReplyBody {
 }
 
 /// What a reply does to the connection's subscriptions, before it is written.
+#[allow(missing_docs)] // the variant's text says what its fields are
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SubChange {
     /// Live (or replayed from `from`) events begin after the reply; the room's head is `head`.
@@ -88,6 +90,7 @@ pub struct Reply {
 }
 
 /// The closed set of messages between shards.
+#[allow(missing_docs)] // the variant's text says what its fields are
 #[derive(Debug)]
 pub enum PeerMessage {
     // --- connection's shard → user's home
@@ -115,8 +118,14 @@ pub enum PeerMessage {
     RoomResume { conn: ConnId, caller: Caller, ticket: u64, part: u32, at: ResumePoint },
     /// A connection is gone.
     ConnGone { conn: ConnId, user_id: UserId, room_id: RoomId },
-    /// A room was created and committed; its first command may follow.
-    RoomCreated { state: Box<crate::store::RoomState>, origin: Origin, caller: Caller },
+    /// A room was created and committed (with its state), or had been before (`duplicate`): answer its creator.
+    RoomCreated {
+        room_id: RoomId,
+        state: Option<Box<crate::store::RoomState>>,
+        duplicate: bool,
+        origin: Origin,
+        caller: Caller,
+    },
 
     // --- room's home → connection's shard
     /// An answer.

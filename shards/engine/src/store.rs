@@ -146,6 +146,7 @@ pub struct UserRow {
 }
 
 /// A write that is no event.
+#[allow(missing_docs)] // the variant's text says what its fields are
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Write {
     /// A new room, its creator as owner and first member. (creator, client id) is unique: a second is a
@@ -168,8 +169,9 @@ pub enum Write {
     MemberCount { room_id: RoomId, count: u32 },
     /// A read position; only advances; of members only.
     ReadPosition { room_id: RoomId, user_id: UserId, seq: Seq, message_no: u64 },
-    /// All authors' read positions up to `seq` are stored: what a message says of its author's position need be
-    /// derived from events only beyond this. Only advances.
+    /// Folds what messages up to `seq` say of their authors' read positions into the members' rows (for each author of
+    /// an event after the old checkpoint and up to `seq`: position and number of the newest), and moves the room's
+    /// checkpoint there. Only advances. Beyond the checkpoint, positions are derived from the events when loaded.
     ReadCheckpoint { room_id: RoomId, seq: Seq },
     /// The session is over; kept until `expires_at` (Unix seconds).
     RevokeSession { session_id: Box<str>, user_id: UserId, expires_at: i64 },
@@ -196,6 +198,7 @@ pub struct Duplicate {
 }
 
 /// What became of a batch. The store repeats a batch by itself until it knows; "unknown" is not an outcome.
+#[allow(missing_docs)] // the variant's text says what its fields are
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BatchOutcome {
     /// All of it is committed (now, or by an earlier attempt whose answer was lost).
@@ -280,6 +283,7 @@ pub struct SessionRow {
 }
 
 /// Why a token is not good any more.
+#[allow(missing_docs)] // the variant's text says what its fields are
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Revocation {
     /// One session, kept until `expires_at` (Unix seconds).
@@ -293,6 +297,7 @@ pub enum Revocation {
 pub type Cursor = Option<Box<str>>;
 
 /// A query.
+#[allow(missing_docs)] // the variant's text says what its fields are
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Load {
     /// Finds the user of a token, makes one if `auto_provision` allows, renames by a free `username` claim. The
@@ -349,6 +354,7 @@ pub struct Earlier {
 }
 
 /// The answer to a [`Load`], variant by variant.
+#[allow(missing_docs)] // the variant's text says what its fields are
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Loaded {
     /// To `Identify`, `User`; `None`: unknown and not to be provisioned.

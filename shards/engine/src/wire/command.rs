@@ -114,6 +114,7 @@ pub struct CreateDm {
 }
 
 /// One command, parsed and checked.
+#[allow(missing_docs)] // the variant's text says what its fields are
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Connection only.

@@ -3,6 +3,7 @@
 mod codes;
 mod command;
 pub mod encode;
+pub mod json;
 pub mod parse;
 
 pub use codes::{CloseCode, ErrorCode};

@@ -34,6 +34,12 @@ pub struct Parser {
     padded: Vec<u8>,
 }
 
+impl std::fmt::Debug for Parser {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("Parser")
+    }
+}
+
 /// What a frame says. The id is there even where the command is an error, so that the error can carry it.
 #[derive(Debug)]
 pub struct Parsed {

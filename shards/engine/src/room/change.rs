@@ -1,0 +1,250 @@
+//! Changes on their way to the store: rows for a batch, and what happens when the store does not take them.
+
+use super::submit::idempotency_conflict;
+use super::{OpKind, Room, Tip};
+use crate::core::{Core, body, store_unavailable};
+use crate::id::{ConnId, UserId};
+use crate::journal::Key;
+use crate::journal_batch::Building;
+use crate::peer::PeerMessage;
+use crate::store::{Duplicate, EventKind, EventRow, LoadError, MemberRow, RoomState, Write};
+use crate::time::Mono;
+use crate::wire::CloseCode;
+use crate::wire::encode::message_sent;
+
+impl Room {
+    /// Adds the rows of the next operation that is not in flight; takes its position.
+    pub(super) fn write_next(&mut self, batch: &mut Building) {
+        if self.submitted == 0 {
+            self.tip = Tip { head: self.head, message_no: self.message_no, member_count: self.member_count };
+        }
+        let room_id = self.meta.room_id;
+        let op = self.pending.get_mut(self.submitted).expect("a turn in the journal for each operation");
+        self.submitted += 1;
+        let tip = &mut self.tip;
+        match &op.kind {
+            OpKind::Send(_) => {
+                tip.head = tip.head.next();
+                tip.message_no += 1;
+            }
+            OpKind::Void { .. } => tip.head = tip.head.next(),
+            OpKind::Join { .. } => tip.member_count += 1,
+            OpKind::Leave { .. } => tip.member_count = tip.member_count.saturating_sub(1),
+            OpKind::MarkRead { .. } | OpKind::Checkpoint | OpKind::Nothing => {}
+        }
+        op.seq = tip.head;
+        op.message_no = tip.message_no;
+        match &op.kind {
+            OpKind::Send(send) => batch.event(EventRow {
+                room_id,
+                seq: op.seq,
+                kind: EventKind::Message,
+                at: send.at,
+                message_no: op.message_no,
+                author_id: Some(op.user_id),
+                client: send.message.client.clone(),
+                content: Some(send.message.content.clone()),
+                parent_id: send.parent_id,
+                data: send.message.metadata.clone(),
+            }),
+            OpKind::Void { at, .. } => batch.event(EventRow {
+                room_id,
+                seq: op.seq,
+                kind: EventKind::Void,
+                at: *at,
+                message_no: op.message_no,
+                author_id: None,
+                client: None,
+                content: None,
+                parent_id: None,
+                data: None,
+            }),
+            OpKind::Join { at, .. } => {
+                let member = MemberRow {
+                    user_id: op.user_id,
+                    role: "member".into(),
+                    joined_at: *at,
+                    last_read_seq: op.seq,
+                    last_read_no: op.message_no,
+                };
+                batch.write(Write::PutMember { room_id, member });
+                batch.write(Write::MemberCount { room_id, count: tip.member_count });
+            }
+            OpKind::Leave { .. } => {
+                batch.write(Write::DropMember { room_id, user_id: op.user_id });
+                batch.write(Write::MemberCount { room_id, count: tip.member_count });
+            }
+            OpKind::MarkRead { seq, message_no, .. } => {
+                let (user_id, seq, message_no) = (op.user_id, *seq, *message_no);
+                batch.write(Write::ReadPosition { room_id, user_id, seq, message_no });
+            }
+            OpKind::Checkpoint => batch.write(Write::ReadCheckpoint { room_id, seq: self.head }),
+            OpKind::Nothing => {}
+        }
+    }
+
+    /// Folds read positions into the members' rows when enough events have come.
+    pub(super) fn push_checkpoint(&mut self, core: &mut Core) {
+        self.since_checkpoint = 0;
+        self.push_op(core, OpKind::Checkpoint, UserId(0), None, 64);
+    }
+
+    /// The batch came back uncommitted: nothing of this room is in flight any more.
+    pub fn rewind(&mut self) {
+        self.submitted = 0;
+    }
+
+    /// The `index`-th operation of the failed batch had been done before: answers it, and leaves an empty place.
+    pub fn drop_duplicate(&mut self, core: &mut Core, index: usize, duplicate: &Duplicate) {
+        let Some(op) = self.pending.get_mut(index) else { return };
+        let OpKind::Send(send) = &op.kind else { return };
+        let key = send.message.client.as_ref().map(|client| (op.user_id, client.id.clone()));
+        let hash = send.message.client.as_ref().map(|client| client.hash);
+        let user_id = op.user_id;
+        op.kind = OpKind::Nothing;
+        let origins: Vec<_> = op.origin.take().into_iter().chain(op.repeats.drain(..)).collect();
+        if let (Some(key), Some(stored)) = (key, duplicate.hash) {
+            self.clients_pending.remove(&key);
+            self.remember_client(key, duplicate.seq, duplicate.at, stored, core.limits.ring_events);
+        }
+        for origin in origins {
+            let result = if duplicate.hash == hash {
+                Ok(body("message_sent", message_sent(self.id(), duplicate.seq, duplicate.at, true)))
+            } else {
+                Err(idempotency_conflict())
+            };
+            self.settle(core, user_id, origin, result, None);
+        }
+    }
+
+    /// The store refuses the `index`-th operation of the failed batch for what it contains. An event leaves a `void`.
+    pub fn refuse_op(&mut self, core: &mut Core, index: usize, cause: &str) {
+        let (is_event, at) = match self.pending.get(index).map(|op| &op.kind) {
+            Some(OpKind::Send(send)) => (true, send.at),
+            Some(OpKind::Void { .. } | OpKind::Nothing) | None => return,
+            Some(_) => (false, core.now.wall),
+        };
+        core.stats.voids += u64::from(is_event);
+        let error = core.fault(&format!("the store refused a change of room {}: {cause}", self.id().0), is_event);
+        self.forget_change(index);
+        if is_event {
+            self.pending[index].kind = OpKind::Void { at, error };
+            return;
+        }
+        let op = &mut self.pending[index];
+        op.kind = OpKind::Nothing;
+        let user_id = op.user_id;
+        if let Some(origin) = op.origin.take() {
+            self.settle(core, user_id, origin, Err(error), None);
+        }
+    }
+
+    /// Takes back what an operation under way has entered besides itself.
+    fn forget_change(&mut self, index: usize) {
+        let op = &self.pending[index];
+        let user_id = op.user_id;
+        match &op.kind {
+            OpKind::Send(send) => {
+                if let Some(client) = &send.message.client {
+                    self.clients_pending.remove(&(user_id, client.id.clone()));
+                }
+            }
+            OpKind::Join { .. } => {
+                self.pending_joins -= 1;
+                self.unlock(user_id);
+            }
+            OpKind::Leave { .. } => self.unlock(user_id),
+            _ => {}
+        }
+    }
+
+    pub(super) fn unlock(&mut self, user_id: UserId) {
+        if let Some(count) = self.locked.get_mut(&user_id) {
+            *count -= 1;
+            if *count == 0 {
+                self.locked.remove(&user_id);
+            }
+        }
+    }
+
+    /// Somebody else wrote into the room: nothing goes to the store until it was read again.
+    pub fn hold(&mut self, turns: usize) {
+        *self.held.get_or_insert(0) += turns;
+    }
+
+    /// Whether it waits to be read again.
+    pub fn is_held(&self) -> bool {
+        self.held.is_some()
+    }
+
+    /// The room was read again after a conflict: delivers what the other writer left, and goes on.
+    pub(super) fn reread(&mut self, core: &mut Core, result: Result<Option<Box<RoomState>>, LoadError>) {
+        let state = match result {
+            Ok(Some(state)) => *state,
+            Ok(None) | Err(_) => return self.load_again(core),
+        };
+        let has_hole = state.tail.first().is_none_or(|first| first.row.seq > self.head.next());
+        if state.head > self.head && has_hole {
+            self.drop_subscribers(core);
+        }
+        for record in &state.tail {
+            if record.row.seq > self.head {
+                self.message_no = record.row.message_no;
+                self.deliver(core, record);
+            }
+        }
+        self.head = self.head.max(state.head);
+        self.message_no = self.message_no.max(state.message_no);
+        self.member_count = state.member_count;
+        self.meta = state.meta;
+        self.members.clear();
+        for member in state.members {
+            self.members.insert(member.user_id, Some(member));
+        }
+        let turns = self.held.take().unwrap_or(0);
+        core.journal.requeue(Key::Room(self.id()), turns);
+        self.retry_waiting(core);
+    }
+
+    /// Asks for the room's present state, at once.
+    pub fn load_again(&mut self, core: &mut Core) {
+        let load = crate::store::Load::Room { room_id: self.id(), tail: REREAD_TAIL, members: Vec::new() };
+        core.load_always(load, crate::core::LoadFor::Room { room_id: self.id(), asked: Vec::new() });
+    }
+
+    /// The replay would have a hole: whoever is subscribed must come back and resume.
+    fn drop_subscribers(&mut self, core: &mut Core) {
+        let mut conns: Vec<ConnId> = self.subs.keys().copied().collect();
+        conns.sort_unstable();
+        for conn in conns {
+            self.unsubscribe(conn);
+            core.send(conn.shard, PeerMessage::Close { conn, code: CloseCode::ServerError });
+        }
+    }
+
+    /// Answers what has waited for the database since before this time.
+    pub(super) fn time_out(&mut self, core: &mut Core, before: Mono) {
+        for index in 0..self.pending.len() {
+            let op = &mut self.pending[index];
+            if op.admitted > before {
+                break;
+            }
+            let user_id = op.user_id;
+            let origins: Vec<_> = op.origin.take().into_iter().chain(op.repeats.drain(..)).collect();
+            for origin in origins {
+                self.settle(core, user_id, origin, Err(store_unavailable()), None);
+            }
+        }
+        let late = self.waiting.iter().take_while(|entry| entry.since <= before).count();
+        for entry in self.waiting.drain(..late).collect::<Vec<_>>() {
+            let asker = entry.work.asker();
+            self.busy_mut(asker).waiting -= 1;
+            self.forget_idle(asker);
+            super::table::refuse(core, self.id(), entry.work, store_unavailable());
+        }
+        self.retry_waiting(core);
+    }
+}
+
+/// Newest events read after a conflict: more than a batch of another writer can hold.
+const REREAD_TAIL: u32 = 2048;

@@ -1,0 +1,186 @@
+//! Memberships, subscriptions, and who is online.
+
+use std::sync::Arc;
+
+use super::Room;
+use crate::core::{Core, LoadFor, body, store_unavailable};
+use crate::fanout::FrameBytes;
+use crate::id::{ConnId, ShardId, UserId};
+use crate::peer::{Caller, Origin, PeerMessage, ReplyBody};
+use crate::store::{Load, LoadError, MemberRow};
+use crate::wire::encode::{push_frame, room_object};
+use crate::wire::json::object;
+
+impl Room {
+    /// Whether the user is known to be a member.
+    pub(super) fn is_member(&self, user: UserId) -> bool {
+        self.member(user).is_some()
+    }
+
+    pub(super) fn member(&self, user: UserId) -> Option<&MemberRow> {
+        self.members.get(&user)?.as_ref()
+    }
+
+    /// Notes users whose memberships are to be loaded.
+    pub(super) fn want_members(&mut self, users: impl IntoIterator<Item = UserId>) {
+        for user in users {
+            if !self.members.contains_key(&user) && !self.members_wanted.contains(&user) {
+                self.members_wanted.push(user);
+            }
+        }
+    }
+
+    /// Loads what is wanted, one query at a time: those who come meanwhile share the next one.
+    pub(super) fn load_members(&mut self, core: &mut Core) {
+        if self.members_loading || self.members_wanted.is_empty() {
+            return;
+        }
+        self.members_loading = true;
+        let asked = std::mem::take(&mut self.members_wanted);
+        let load = Load::Members { room_id: self.id(), user_ids: asked.clone() };
+        core.load_always(load, LoadFor::Members { room_id: self.id(), asked });
+    }
+
+    /// Memberships were read.
+    pub fn members_loaded(&mut self, core: &mut Core, asked: &[UserId], result: Result<Vec<MemberRow>, LoadError>) {
+        self.members_loading = false;
+        match result {
+            Ok(rows) => {
+                for row in rows {
+                    self.members.entry(row.user_id).or_insert(Some(row));
+                }
+                for user in asked {
+                    self.members.entry(*user).or_insert(None);
+                }
+                self.load_members(core);
+                self.retry_waiting(core);
+            }
+            Err(_) => self.refuse_unknown(core),
+        }
+    }
+
+    /// The database does not answer: those whose membership is unknown are told so.
+    fn refuse_unknown(&mut self, core: &mut Core) {
+        self.members_wanted.clear();
+        let waiting = std::mem::take(&mut self.waiting);
+        let mut keep = std::collections::VecDeque::new();
+        for entry in waiting {
+            let unknown = entry.work.caller_id().is_some_and(|user| !self.members.contains_key(&user));
+            if unknown {
+                self.busy_mut(entry.work.asker()).waiting -= 1;
+                self.forget_idle(entry.work.asker());
+                super::table::refuse(core, self.id(), entry.work, store_unavailable());
+            } else {
+                keep.push_back(entry);
+            }
+        }
+        self.waiting = keep;
+        self.retry_waiting(core);
+    }
+
+    pub(super) fn room_body(&self) -> ReplyBody {
+        let data = object(|mut o| {
+            room_object(o.key("room"), &self.meta, self.member_count, self.head);
+            o.end();
+        });
+        body("room", data)
+    }
+
+    /// Enters a subscription.
+    pub(super) fn subscribe(&mut self, conn: ConnId, user: UserId, username: &Arc<str>) {
+        if self.subs.insert(conn, (user, username.clone())).is_none() {
+            self.shard_subs[usize::from(conn.shard.0)] += 1;
+            *self.online.entry(user).or_default() += 1;
+            self.online_dirty = true;
+        }
+    }
+
+    /// Ends a subscription.
+    pub fn unsubscribe(&mut self, conn: ConnId) {
+        let Some((user, _)) = self.subs.remove(&conn) else { return };
+        self.shard_subs[usize::from(conn.shard.0)] -= 1;
+        if let Some(count) = self.online.get_mut(&user) {
+            *count -= 1;
+            if *count == 0 {
+                self.online.remove(&user);
+            }
+        }
+        self.online_dirty = true;
+    }
+
+    /// A connection is gone. What it sent before is carried out all the same; should that subscribe it again, its
+    /// shard answers with this once more.
+    pub fn conn_gone(&mut self, core: &mut Core, conn: ConnId) {
+        self.used = core.now.mono;
+        self.unsubscribe(conn);
+    }
+
+    /// Ends all subscriptions of a user; each shard with one is told.
+    pub(super) fn expel(&mut self, core: &mut Core, user: UserId) {
+        let mut conns: Vec<ConnId> = self.subs.iter().filter(|(_, sub)| sub.0 == user).map(|(conn, _)| *conn).collect();
+        conns.sort_unstable();
+        for shard in 0..core.shards {
+            let there: Vec<ConnId> = conns.iter().copied().filter(|conn| conn.shard.0 == shard).collect();
+            for conn in &there {
+                self.unsubscribe(*conn);
+            }
+            if !there.is_empty() {
+                core.send(ShardId(shard), PeerMessage::Expel { room_id: self.id(), user_id: user, conns: there });
+            }
+        }
+    }
+
+    /// Pushes something that may be dropped.
+    pub(super) fn push_ephemeral(&self, core: &mut Core, frame: &FrameBytes) {
+        for (shard, count) in self.shard_subs.iter().enumerate() {
+            if *count > 0 {
+                core.send_ephemeral(ShardId(shard as u16), self.id(), frame.clone());
+            }
+        }
+    }
+
+    /// `member_joined`, `member_left`; in large rooms the count says it.
+    pub(super) fn push_membership(&mut self, core: &mut Core, kind: &'static str, caller: &Caller) {
+        self.online_dirty = true;
+        if self.online.len() > core.limits.presence_single_max {
+            return;
+        }
+        let data = object(|o| {
+            o.uint("room_id", self.id().0).uint("user_id", caller.user_id.0).text("username", &caller.username).end();
+        });
+        self.push_ephemeral(core, &push_frame(kind, &data));
+    }
+
+    /// `online_count`, in rooms too large for single pushes.
+    pub fn push_online_count(&mut self, core: &mut Core) {
+        self.online_dirty = false;
+        if self.online.len() <= core.limits.presence_single_max {
+            return;
+        }
+        let data = object(|o| {
+            o.uint("room_id", self.id().0)
+                .uint("online_count", self.online.len() as u64)
+                .uint("member_count", u64::from(self.member_count))
+                .end();
+        });
+        self.push_ephemeral(core, &push_frame("online_count", &data));
+    }
+
+    /// The reply to a creation: the room, and a subscription for a WebSocket.
+    pub(super) fn answer_created(&mut self, core: &mut Core, origin: Origin, caller: &Caller, duplicate: bool) {
+        if let (Some(conn), true) = (origin.asker.conn(), self.is_member(caller.user_id)) {
+            self.subscribe(conn, caller.user_id, &caller.username);
+        }
+        let subscribed = origin.asker.conn().is_some_and(|conn| self.subs.contains_key(&conn));
+        let data = object(|mut o| {
+            room_object(o.key("room"), &self.meta, self.member_count, self.head);
+            o.uint("room_id", self.id().0).uint("seq", self.head.0).flag("duplicate", duplicate).end();
+        });
+        let change = subscribed.then(|| crate::peer::SubChange::Subscribe {
+            room_id: self.id(),
+            from: self.head,
+            head: self.head,
+        });
+        core.reply(origin, Ok(body("room_created", data)), change);
+    }
+}

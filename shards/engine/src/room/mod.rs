@@ -1,0 +1,258 @@
+//! Rooms and conversations, homed on this shard.
+//!
+//! A room's state is the *committed* state; what is under way waits in `pending`, in order, and is applied when its
+//! batch has come back. So nothing that a reply shows can vanish. A command that depends on something under way
+//! (a membership that is just changing, a message that must be looked up) waits and is judged afterwards; commands of one
+//! connection keep their order.
+
+mod change;
+mod commit;
+mod members;
+mod query;
+mod replay;
+mod ring;
+mod submit;
+mod table;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::id::{ConnId, RoomId, Seq, UserId};
+use crate::map::Map;
+use crate::peer::{Asker, Caller, Origin};
+use crate::store::{MemberRow, RoomMeta, RoomState, UserRow};
+use crate::time::{Mono, WallMs};
+use crate::wire::{Command, CommandError, ResumePoint, SendMessage};
+
+pub use query::load_error;
+pub use ring::Ring;
+pub use table::{Rooms, UNAVAILABLE};
+
+/// Something to be done in a room.
+#[derive(Debug)]
+pub enum Work {
+    /// A client's command.
+    Command { origin: Origin, caller: Caller, command: Box<Command> },
+    /// One part of a `resume`.
+    Resume { conn: ConnId, caller: Caller, ticket: u64, part: u32, at: ResumePoint },
+    /// The room was just created (or had been: `duplicate`) by this command.
+    Created { origin: Origin, caller: Caller, duplicate: bool },
+    /// The next page of a replay.
+    Page { conn: ConnId, after: Seq },
+}
+
+impl Work {
+    fn asker(&self) -> Asker {
+        match self {
+            Work::Command { origin, .. } | Work::Created { origin, .. } => origin.asker,
+            Work::Resume { conn, .. } | Work::Page { conn, .. } => Asker::Conn(*conn),
+        }
+    }
+
+    fn caller_id(&self) -> Option<UserId> {
+        match self {
+            Work::Command { caller, .. } | Work::Resume { caller, .. } | Work::Created { caller, .. } => {
+                Some(caller.user_id)
+            }
+            Work::Page { .. } => None,
+        }
+    }
+
+    /// May follow other changes of the same connection without waiting for their outcome.
+    fn is_pipelined(&self) -> bool {
+        matches!(self, Work::Command { command, .. } if matches!(**command, Command::SendMessage(_)))
+    }
+}
+
+/// Work that waits for data or for earlier work.
+#[derive(Debug)]
+struct Waiting {
+    work: Work,
+    since: Mono,
+}
+
+/// What of one asker is under way in the room; keeps its commands in order.
+#[derive(Debug, Default, Clone, Copy)]
+struct Busy {
+    /// Changes in `pending`.
+    changes: u32,
+    /// Queries under way.
+    queries: u32,
+    /// Work in `waiting`.
+    waiting: u32,
+}
+
+/// A change under way.
+#[derive(Debug)]
+struct Op {
+    kind: OpKind,
+    user_id: UserId,
+    /// Who asked first; taken when it was answered before the outcome (`STORE_UNAVAILABLE`).
+    origin: Option<Origin>,
+    /// Repetitions that came while it was under way.
+    repeats: Vec<Origin>,
+    admitted: Mono,
+    /// What it counts in the journal.
+    bytes: usize,
+    /// Position and message number, taken when its batch is built. For changes without an event: the head then.
+    seq: Seq,
+    message_no: u64,
+}
+
+#[derive(Debug)]
+enum OpKind {
+    Send(Box<SendOp>),
+    /// The store refused the event; its place stays.
+    Void {
+        at: WallMs,
+        error: Box<CommandError>,
+    },
+    Join {
+        caller: Caller,
+        at: WallMs,
+        point: ResumePoint,
+    },
+    Leave {
+        caller: Caller,
+    },
+    MarkRead {
+        caller: Caller,
+        seq: Seq,
+        message_no: u64,
+    },
+    Checkpoint,
+    /// Fell out of its batch; answered already.
+    Nothing,
+}
+
+#[derive(Debug)]
+struct SendOp {
+    username: Arc<str>,
+    at: WallMs,
+    parent_id: Option<Seq>,
+    message: SendMessage,
+}
+
+/// An acknowledged `client_id`.
+#[derive(Debug, Clone, Copy)]
+struct Done {
+    seq: Seq,
+    at: WallMs,
+    hash: u64,
+}
+
+/// Where the events of the batch being built have come to.
+#[derive(Debug, Clone, Copy, Default)]
+struct Tip {
+    head: Seq,
+    message_no: u64,
+    member_count: u32,
+}
+
+/// Events after which the read positions of their authors are folded into the members' rows.
+const CHECKPOINT_EVENTS: u64 = 256;
+/// Looked-up messages remembered outside the ring; all are forgotten beyond.
+const PARENTS_MAX: usize = 256;
+
+/// One room.
+#[derive(Debug)]
+pub struct Room {
+    meta: RoomMeta,
+    head: Seq,
+    message_no: u64,
+    member_count: u32,
+    ring: Ring,
+    /// Known memberships; `None`: known not to be a member. Filled on demand.
+    members: Map<UserId, Option<MemberRow>>,
+    members_wanted: Vec<UserId>,
+    members_loading: bool,
+    participants: Vec<UserRow>,
+
+    subs: Map<ConnId, (UserId, Arc<str>)>,
+    shard_subs: Box<[u32]>,
+    online: Map<UserId, u32>,
+    online_dirty: bool,
+
+    pending: VecDeque<Op>,
+    /// Operations ever taken off the front of `pending`.
+    popped: u64,
+    /// Operations at the front of `pending` that are in flight.
+    submitted: usize,
+    tip: Tip,
+    /// The room is being read again after a conflict; so many turns in the journal wait for that.
+    held: Option<usize>,
+    pending_joins: u32,
+    /// Users whose membership is changing, with the number of changes under way.
+    locked: Map<UserId, u32>,
+    /// Client ids under way: the operation's number.
+    clients_pending: Map<(UserId, Box<str>), u64>,
+    /// Client ids of recent events.
+    clients_done: Map<(UserId, Box<str>), Done>,
+    clients_order: VecDeque<(UserId, Box<str>)>,
+    since_checkpoint: u64,
+
+    waiting: VecDeque<Waiting>,
+    busy: Map<Asker, Busy>,
+    /// Root of the thread of a looked-up message; `None`: no such message.
+    parents: Map<Seq, Option<Seq>>,
+    parents_loading: Vec<Seq>,
+    used: Mono,
+}
+
+impl Room {
+    fn new(state: RoomState, core: &crate::core::Core) -> Room {
+        let mut room = Room {
+            head: state.head,
+            message_no: state.message_no,
+            member_count: state.member_count,
+            ring: Ring::new(Seq(state.head.0 - state.tail.len() as u64), &core.limits),
+            members: Map::default(),
+            members_wanted: Vec::new(),
+            members_loading: false,
+            participants: state.participants,
+            subs: Map::default(),
+            shard_subs: vec![0; usize::from(core.shards)].into(),
+            online: Map::default(),
+            online_dirty: false,
+            pending: VecDeque::new(),
+            popped: 0,
+            submitted: 0,
+            tip: Tip::default(),
+            held: None,
+            pending_joins: 0,
+            locked: Map::default(),
+            clients_pending: Map::default(),
+            clients_done: Map::default(),
+            clients_order: VecDeque::new(),
+            since_checkpoint: 0,
+            waiting: VecDeque::new(),
+            busy: Map::default(),
+            parents: Map::default(),
+            parents_loading: Vec::new(),
+            used: core.now.mono,
+            meta: state.meta,
+        };
+        for record in state.tail {
+            room.remember(&record);
+        }
+        for member in state.members {
+            room.members.insert(member.user_id, Some(member));
+        }
+        room
+    }
+
+    fn id(&self) -> RoomId {
+        self.meta.room_id
+    }
+
+    /// Nothing of it is needed in memory.
+    fn is_idle(&self) -> bool {
+        self.subs.is_empty()
+            && self.pending.is_empty()
+            && self.waiting.is_empty()
+            && self.busy.is_empty()
+            && !self.members_loading
+            && self.held.is_none()
+            && self.parents_loading.is_empty()
+    }
+}

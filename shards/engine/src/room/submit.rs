@@ -1,0 +1,392 @@
+//! Judging work: what is answered at once, what becomes a change, what must wait.
+
+use super::table::refuse;
+use super::{Busy, Op, OpKind, Room, SendOp, Waiting, Work};
+use crate::core::{Core, LoadFor, Outcome, body, error, overloaded};
+use crate::id::{Seq, UserId};
+use crate::peer::{Asker, Caller, Origin, SubChange};
+use crate::store::{Load, RoomKind};
+use crate::time::Mono;
+use crate::wire::encode::{message_sent, room_seq};
+use crate::wire::{Command, CommandError, ErrorCode, ResumePoint, SendMessage, Visibility};
+
+/// `Some`: must wait.
+type Verdict = Option<Work>;
+
+impl Room {
+    /// Takes in work.
+    pub(super) fn submit(&mut self, core: &mut Core, work: Work) {
+        let since = core.now.mono;
+        self.submit_since(core, work, since);
+    }
+
+    fn submit_since(&mut self, core: &mut Core, work: Work, since: Mono) {
+        if let Work::Page { conn, after } = work {
+            return self.replay_page(core, conn, after);
+        }
+        let work = if self.must_wait(&work) { Some(work) } else { self.judge(core, work) };
+        if let Some(work) = work {
+            self.wait(core, work, since);
+        }
+    }
+
+    fn must_wait(&self, work: &Work) -> bool {
+        let busy = self.busy.get(&work.asker()).copied().unwrap_or_default();
+        let user_changes = work.caller_id().is_some_and(|user| self.locked.contains_key(&user));
+        user_changes || busy.waiting > 0 || busy.queries > 0 || (busy.changes > 0 && !work.is_pipelined())
+    }
+
+    fn wait(&mut self, core: &mut Core, work: Work, since: Mono) {
+        if self.waiting.len() >= core.limits.room_waiting_max {
+            return refuse(core, self.id(), work, overloaded());
+        }
+        self.busy.entry(work.asker()).or_default().waiting += 1;
+        self.waiting.push_back(Waiting { work, since });
+    }
+
+    /// Something has changed: judges again what waits, in order.
+    pub(super) fn retry_waiting(&mut self, core: &mut Core) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let waiting = std::mem::take(&mut self.waiting);
+        for entry in &waiting {
+            let asker = entry.work.asker();
+            if let Some(busy) = self.busy.get_mut(&asker) {
+                busy.waiting = 0;
+            }
+            self.forget_idle(asker);
+        }
+        for Waiting { work, since } in waiting {
+            self.submit_since(core, work, since);
+        }
+    }
+
+    pub(super) fn busy_mut(&mut self, asker: Asker) -> &mut Busy {
+        self.busy.entry(asker).or_default()
+    }
+
+    pub(super) fn forget_idle(&mut self, asker: Asker) {
+        if self.busy.get(&asker).is_some_and(|b| b.changes == 0 && b.queries == 0 && b.waiting == 0) {
+            self.busy.remove(&asker);
+        }
+    }
+
+    /// Sends an outcome; in conversations by way of the user's home.
+    pub(super) fn answer(
+        &self,
+        core: &mut Core,
+        user_id: UserId,
+        origin: Origin,
+        result: Outcome,
+        change: Option<SubChange>,
+    ) {
+        match self.meta.kind {
+            RoomKind::Room => core.reply(origin, result, change),
+            RoomKind::Dm => core.reply_via_user(user_id, origin, result),
+        }
+    }
+
+    /// What somebody is told who is no member.
+    pub(super) fn stranger_error(&self) -> Box<CommandError> {
+        if self.meta.kind == RoomKind::Room && self.meta.visibility == Visibility::Public {
+            error(ErrorCode::NotAMember, "not a member of this room")
+        } else {
+            error(ErrorCode::RoomNotFound, "no such room")
+        }
+    }
+
+    fn judge(&mut self, core: &mut Core, work: Work) -> Verdict {
+        let caller_id = work.caller_id().expect("pages are served before");
+        if !self.members.contains_key(&caller_id) {
+            self.want_members([caller_id]);
+            self.load_members(core);
+            return Some(work);
+        }
+        match work {
+            Work::Command { origin, caller, command } => self.judge_command(core, origin, caller, *command),
+            Work::Resume { conn, caller, ticket, part, at } => {
+                self.resume(core, conn, &caller, ticket, part, &at);
+                None
+            }
+            Work::Created { origin, caller, duplicate } => {
+                self.answer_created(core, origin, &caller, duplicate);
+                None
+            }
+            Work::Page { .. } => unreachable!("served before"),
+        }
+    }
+
+    fn judge_command(&mut self, core: &mut Core, origin: Origin, caller: Caller, command: Command) -> Verdict {
+        let command = match command {
+            Command::SendMessage(send) => return self.judge_send(core, origin, caller, send),
+            other => other,
+        };
+        let is_member = self.is_member(caller.user_id);
+        let result = match command {
+            Command::GetRoom { .. } => {
+                if is_member || self.is_public() {
+                    Ok(self.room_body())
+                } else {
+                    Err(self.stranger_error())
+                }
+            }
+            Command::JoinRoom { at } => return self.judge_join(core, origin, caller, at),
+            _ if !is_member => Err(self.stranger_error()),
+            Command::LeaveRoom { .. } => return self.judge_leave(core, origin, caller),
+            Command::Subscribe { at } => return self.judge_subscribe(core, origin, &caller, &at),
+            Command::Unsubscribe { .. } => return self.judge_unsubscribe(core, origin, &caller),
+            Command::MarkRead { seq, .. } => return self.judge_mark_read(core, origin, caller, seq),
+            Command::GetMembers { role, online, limit, cursor, .. } => {
+                return self.query_members(core, origin, caller, role, online, limit, cursor);
+            }
+            Command::GetMessage { message_id, .. } => return self.query_message(core, origin, caller, message_id),
+            Command::GetHistory { anchor, limit, .. } => {
+                return self.query_history(core, origin, caller, anchor, limit);
+            }
+            other => unreachable!("{} is no command about a room", other.kind().name()),
+        };
+        self.answer(core, caller.user_id, origin, result, None);
+        None
+    }
+
+    pub(super) fn is_public(&self) -> bool {
+        self.meta.kind == RoomKind::Room && self.meta.visibility == Visibility::Public
+    }
+
+    fn judge_send(&mut self, core: &mut Core, origin: Origin, caller: Caller, send: Box<SendMessage>) -> Verdict {
+        let again = |origin, caller, send| {
+            Some(Work::Command { origin, caller, command: Box::new(Command::SendMessage(send)) })
+        };
+        let refused = match self.known_client(&caller, &send) {
+            Known::UnderWay(index) => {
+                self.busy_mut(origin.asker).changes += 1;
+                self.pending[index].repeats.push(origin);
+                return None;
+            }
+            Known::Done(outcome) => outcome,
+            Known::New => match self.check_send(core, &caller, &send) {
+                Err(None) => return again(origin, caller, send),
+                Err(Some(error)) => Err(error),
+                Ok(parent_id) => {
+                    self.push_send(core, origin, &caller, *send, parent_id);
+                    return None;
+                }
+            },
+        };
+        if self.busy.get(&origin.asker).is_some_and(|busy| busy.changes > 0) {
+            return again(origin, caller, send); // its turn comes after the changes before it
+        }
+        self.answer(core, caller.user_id, origin, refused, None);
+        None
+    }
+
+    fn known_client(&self, caller: &Caller, send: &SendMessage) -> Known {
+        let Some(client) = &send.client else { return Known::New };
+        let key = (caller.user_id, client.id.clone());
+        if let Some(number) = self.clients_pending.get(&key) {
+            let index = (number - self.popped) as usize;
+            let OpKind::Send(first) = &self.pending[index].kind else { return Known::New };
+            let same = first.message.client.as_ref().is_some_and(|c| c.hash == client.hash);
+            return if same { Known::UnderWay(index) } else { Known::Done(Err(idempotency_conflict())) };
+        }
+        match self.clients_done.get(&key) {
+            None => Known::New,
+            Some(done) if done.hash != client.hash => Known::Done(Err(idempotency_conflict())),
+            Some(done) => Known::Done(Ok(body("message_sent", message_sent(self.id(), done.seq, done.at, true)))),
+        }
+    }
+
+    /// `Err(None)`: must wait for data; else the parent to store.
+    #[allow(clippy::type_complexity)]
+    fn check_send(
+        &mut self,
+        core: &mut Core,
+        caller: &Caller,
+        send: &SendMessage,
+    ) -> Result<Option<Seq>, Option<Box<CommandError>>> {
+        if send.dm_only && self.meta.kind != RoomKind::Dm {
+            return Err(Some(error(ErrorCode::RoomNotFound, "no such conversation")));
+        }
+        if !self.is_member(caller.user_id) {
+            return Err(Some(self.stranger_error()));
+        }
+        if self.meta.archived {
+            return Err(Some(error(ErrorCode::RoomArchived, "the room is archived")));
+        }
+        if send.content_chars > core.limits.max_message_length {
+            let mut error = error(ErrorCode::MessageTooLong, "the message is too long");
+            error.field = Some("content");
+            return Err(Some(error));
+        }
+        let parent_id = match send.parent_id {
+            Some(parent) => self.thread_root(core, parent)?,
+            None => None,
+        };
+        core.admit(caller.user_id).map_err(Some)?;
+        Ok(parent_id)
+    }
+
+    /// The message that a thread hangs on; `Err(None)`: must be looked up.
+    fn thread_root(&mut self, core: &mut Core, parent: Seq) -> Result<Option<Seq>, Option<Box<CommandError>>> {
+        let not_found = || Some(error(ErrorCode::MessageNotFound, "no such message"));
+        if parent > self.head {
+            return Err(not_found());
+        }
+        if let Some(recent) = self.ring.get(parent) {
+            return if recent.is_message { Ok(recent.parent_id.or(Some(parent))) } else { Err(not_found()) };
+        }
+        match self.parents.get(&parent) {
+            Some(Some(root)) => Ok(Some(*root)),
+            Some(None) => Err(not_found()),
+            None => {
+                if !self.parents_loading.contains(&parent) {
+                    let load = Load::Message { room_id: self.id(), message_id: parent };
+                    let purpose = LoadFor::Parent { room_id: self.id(), message_id: parent };
+                    core.load(load, purpose).map_err(|_| Some(overloaded()))?;
+                    self.parents_loading.push(parent);
+                }
+                Err(None)
+            }
+        }
+    }
+
+    fn push_send(
+        &mut self,
+        core: &mut Core,
+        origin: Origin,
+        caller: &Caller,
+        message: SendMessage,
+        parent_id: Option<Seq>,
+    ) {
+        let bytes = 256 + message.content.len() + message.metadata.as_ref().map_or(0, |m| m.len());
+        if let Some(client) = &message.client {
+            let number = self.popped + self.pending.len() as u64;
+            self.clients_pending.insert((caller.user_id, client.id.clone()), number);
+        }
+        let send = SendOp { username: caller.username.clone(), at: core.now.wall, parent_id, message };
+        self.push_op(core, OpKind::Send(Box::new(send)), caller.user_id, Some(origin), bytes);
+    }
+
+    /// Enters a change at the end.
+    pub(super) fn push_op(
+        &mut self,
+        core: &mut Core,
+        kind: OpKind,
+        user_id: UserId,
+        origin: Option<Origin>,
+        bytes: usize,
+    ) {
+        if let Some(origin) = &origin {
+            self.busy_mut(origin.asker).changes += 1;
+        }
+        core.journal.push(crate::journal::Key::Room(self.id()), user_id, bytes);
+        self.pending.push_back(Op {
+            kind,
+            user_id,
+            origin,
+            repeats: Vec::new(),
+            admitted: core.now.mono,
+            bytes,
+            seq: Seq(0),
+            message_no: 0,
+        });
+    }
+
+    fn judge_join(&mut self, core: &mut Core, origin: Origin, caller: Caller, at: ResumePoint) -> Verdict {
+        let result = if self.meta.kind == RoomKind::Dm {
+            Err(self.dm_error(caller.user_id))
+        } else if self.is_member(caller.user_id) {
+            return self.join_as_member(core, origin, &caller, &at);
+        } else if !self.is_public() {
+            Err(self.stranger_error())
+        } else if self.meta.archived {
+            Err(error(ErrorCode::RoomArchived, "the room is archived"))
+        } else if self.member_count + self.pending_joins >= self.meta.max_members {
+            Err(error(ErrorCode::RoomFull, "the room is full"))
+        } else {
+            core.admit(caller.user_id)
+        };
+        match result {
+            Err(error) => self.answer(core, caller.user_id, origin, Err(error), None),
+            Ok(()) => {
+                self.pending_joins += 1;
+                *self.locked.entry(caller.user_id).or_default() += 1;
+                let user_id = caller.user_id;
+                let kind = OpKind::Join { caller, at: core.now.wall, point: at };
+                self.push_op(core, kind, user_id, Some(origin), 256);
+            }
+        }
+        None
+    }
+
+    fn join_as_member(&mut self, core: &mut Core, origin: Origin, caller: &Caller, at: &ResumePoint) -> Verdict {
+        self.answer_joined(core, origin, caller, at, "room_joined");
+        None
+    }
+
+    fn judge_subscribe(&mut self, core: &mut Core, origin: Origin, caller: &Caller, at: &ResumePoint) -> Verdict {
+        if self.meta.kind == RoomKind::Dm {
+            let error = self.dm_error(caller.user_id);
+            self.answer(core, caller.user_id, origin, Err(error), None);
+        } else {
+            self.answer_joined(core, origin, caller, at, "subscribed");
+        }
+        None
+    }
+
+    fn judge_unsubscribe(&mut self, core: &mut Core, origin: Origin, caller: &Caller) -> Verdict {
+        if self.meta.kind == RoomKind::Dm {
+            let error = self.dm_error(caller.user_id);
+            self.answer(core, caller.user_id, origin, Err(error), None);
+            return None;
+        }
+        if let Some(conn) = origin.asker.conn() {
+            self.unsubscribe(conn);
+        }
+        let reply = body("unsubscribed", room_seq(self.id(), self.head));
+        let change = SubChange::Unsubscribe { room_id: self.id() };
+        self.answer(core, caller.user_id, origin, Ok(reply), Some(change));
+        None
+    }
+
+    fn judge_leave(&mut self, core: &mut Core, origin: Origin, caller: Caller) -> Verdict {
+        let result = if self.meta.kind == RoomKind::Dm {
+            Err(self.dm_error(caller.user_id))
+        } else if self.meta.owner_id == Some(caller.user_id) {
+            Err(error(ErrorCode::Conflict, "the owner cannot leave before passing the ownership on"))
+        } else {
+            core.admit(caller.user_id)
+        };
+        match result {
+            Err(error) => self.answer(core, caller.user_id, origin, Err(error), None),
+            Ok(()) => {
+                *self.locked.entry(caller.user_id).or_default() += 1;
+                let user_id = caller.user_id;
+                self.push_op(core, OpKind::Leave { caller }, user_id, Some(origin), 128);
+            }
+        }
+        None
+    }
+
+    fn dm_error(&self, caller: UserId) -> Box<CommandError> {
+        if self.is_member(caller) {
+            error(ErrorCode::InvalidRequest, "not possible in a conversation")
+        } else {
+            error(ErrorCode::RoomNotFound, "no such room")
+        }
+    }
+}
+
+enum Known {
+    New,
+    /// Index into `pending`.
+    UnderWay(usize),
+    Done(Outcome),
+}
+
+pub(super) fn idempotency_conflict() -> Box<CommandError> {
+    let mut error = error(ErrorCode::IdempotencyConflict, "this client_id was used with other data");
+    error.field = Some("client_id");
+    error
+}

@@ -1,0 +1,229 @@
+//! All rooms of a shard: bringing them to life, handing work to them, letting them go.
+
+use std::collections::VecDeque;
+
+use super::{Room, Waiting, Work};
+use crate::core::{Core, LoadFor, error, overloaded, store_unavailable};
+use crate::id::{RoomId, UserId};
+use crate::journal::Key;
+use crate::map::Map;
+use crate::peer::{PeerMessage, ResumeVerdict};
+use crate::store::{Load, LoadError, RoomState};
+use crate::time::Mono;
+use crate::wire::{CommandError, ErrorCode};
+
+/// The rooms homed here.
+#[derive(Debug, Default)]
+pub struct Rooms {
+    pub(super) map: Map<RoomId, Slot>,
+    /// Rooms whose `online_count` is to be pushed.
+    pub(super) online_dirty: Vec<RoomId>,
+}
+
+#[derive(Debug)]
+pub(super) enum Slot {
+    Loading(VecDeque<Waiting>),
+    Ready(Box<Room>),
+}
+
+/// Users whose memberships a first load brings along.
+const FIRST_MEMBERS_MAX: usize = 256;
+
+impl Rooms {
+    /// Takes in work for a room; loads the room if needed.
+    pub fn work(&mut self, core: &mut Core, room_id: RoomId, work: Work) {
+        match self.map.get_mut(&room_id) {
+            Some(Slot::Ready(room)) => {
+                room.used = core.now.mono;
+                room.submit(core, work);
+            }
+            Some(Slot::Loading(waiting)) => {
+                if waiting.len() >= core.limits.room_waiting_max {
+                    refuse(core, room_id, work, overloaded());
+                } else {
+                    waiting.push_back(Waiting { work, since: core.now.mono });
+                }
+            }
+            None => self.start(core, room_id, work),
+        }
+    }
+
+    fn start(&mut self, core: &mut Core, room_id: RoomId, work: Work) {
+        let asked: Vec<UserId> = work.caller_id().into_iter().collect();
+        let load = Load::Room { room_id, tail: core.limits.ring_events as u32, members: asked.clone() };
+        match core.load(load, LoadFor::Room { room_id, asked }) {
+            Ok(()) => {
+                let waiting = VecDeque::from([Waiting { work, since: core.now.mono }]);
+                self.map.insert(room_id, Slot::Loading(waiting));
+            }
+            Err(_) => refuse(core, room_id, work, overloaded()),
+        }
+    }
+
+    /// A room was created and committed on its creator's shard.
+    pub fn install(&mut self, core: &mut Core, state: RoomState) {
+        let room_id = state.meta.room_id;
+        let room = Room::new(state, core);
+        let before = self.map.insert(room_id, Slot::Ready(Box::new(room)));
+        core.stats.rooms_loaded += 1;
+        if let Some(Slot::Loading(waiting)) = before {
+            self.serve(core, room_id, waiting);
+        }
+    }
+
+    /// A room was read.
+    pub fn loaded(
+        &mut self,
+        core: &mut Core,
+        room_id: RoomId,
+        asked: &[UserId],
+        result: Result<Option<Box<RoomState>>, LoadError>,
+    ) {
+        match self.map.get_mut(&room_id) {
+            Some(Slot::Ready(room)) if room.held.is_some() => return room.reread(core, result),
+            Some(Slot::Ready(_)) | None => return,
+            Some(Slot::Loading(_)) => {}
+        }
+        let Some(Slot::Loading(waiting)) = self.map.remove(&room_id) else { unreachable!("matched above") };
+        match result {
+            Ok(Some(state)) => {
+                let mut room = Room::new(*state, core);
+                for user in asked {
+                    room.members.entry(*user).or_insert(None);
+                }
+                room.want_members(waiting.iter().filter_map(|w| w.work.caller_id()).take(FIRST_MEMBERS_MAX));
+                self.map.insert(room_id, Slot::Ready(Box::new(room)));
+                core.stats.rooms_loaded += 1;
+                self.serve(core, room_id, waiting);
+            }
+            Ok(None) => {
+                for Waiting { work, .. } in waiting {
+                    refuse(core, room_id, work, error(ErrorCode::RoomNotFound, "no such room"));
+                }
+            }
+            Err(_) => {
+                for Waiting { work, .. } in waiting {
+                    refuse(core, room_id, work, store_unavailable());
+                }
+            }
+        }
+    }
+
+    fn serve(&mut self, core: &mut Core, room_id: RoomId, waiting: VecDeque<Waiting>) {
+        if let Some(Slot::Ready(room)) = self.map.get_mut(&room_id) {
+            for Waiting { work, .. } in waiting {
+                room.submit(core, work);
+            }
+        }
+    }
+
+    /// The room, if it is in memory.
+    pub fn get(&mut self, room_id: RoomId) -> Option<&mut Room> {
+        match self.map.get_mut(&room_id) {
+            Some(Slot::Ready(room)) => Some(room),
+            _ => None,
+        }
+    }
+
+    /// Once a second: `online_count` of large rooms that changed.
+    pub fn push_online_counts(&mut self, core: &mut Core) {
+        for room_id in std::mem::take(&mut self.online_dirty) {
+            if let Some(room) = self.get(room_id) {
+                room.push_online_count(core);
+            }
+        }
+    }
+
+    /// Whether [`Rooms::push_online_counts`] has something to do.
+    pub fn has_dirty_counts(&self) -> bool {
+        !self.online_dirty.is_empty()
+    }
+
+    /// Notes a room whose online count changed.
+    pub fn note_online(&mut self, room_id: RoomId) {
+        let Some(room) = self.get(room_id) else { return };
+        if room.online_dirty {
+            self.online_dirty.push(room_id);
+        }
+    }
+
+    /// Lets rooms go that nobody has used for `limits.room_idle_us`.
+    pub fn sweep(&mut self, core: &mut Core) {
+        let (now, idle_us) = (core.now.mono, core.limits.room_idle_us);
+        let mut checkpoints = Vec::new();
+        self.map.retain(|room_id, slot| {
+            let Slot::Ready(room) = slot else { return true };
+            if !room.is_idle() || now.since(room.used) < idle_us {
+                return true;
+            }
+            if room.since_checkpoint > 0 {
+                checkpoints.push(*room_id);
+                return true;
+            }
+            false
+        });
+        for room_id in checkpoints {
+            if let Some(room) = self.get(room_id) {
+                room.push_checkpoint(core);
+            }
+        }
+        core.stats.rooms_loaded = self.map.values().filter(|slot| matches!(slot, Slot::Ready(_))).count() as u64;
+    }
+
+    /// Answers what has waited for the database for too long; it stays under way.
+    pub fn time_out(&mut self, core: &mut Core, before: Mono) {
+        let owners: crate::map::Set<RoomId> = core
+            .journal
+            .owners()
+            .filter_map(|key| match key {
+                Key::Room(room) => Some(room),
+                Key::User(_) => None,
+            })
+            .collect();
+        let mut owners: Vec<RoomId> = owners.into_iter().collect();
+        owners.sort_unstable();
+        for room_id in owners {
+            if let Some(room) = self.get(room_id) {
+                room.time_out(core, before);
+            }
+        }
+    }
+
+    /// Adds the next operation of a room to a batch; `false`: the room is held, the turn is noted there.
+    pub fn write_next(&mut self, room_id: RoomId, batch: &mut crate::journal_batch::Building) -> bool {
+        let room = self.get(room_id).expect("a room with operations is in memory");
+        if let Some(turns) = &mut room.held {
+            *turns += 1;
+            return false;
+        }
+        room.write_next(batch);
+        true
+    }
+}
+
+/// Answers work with an error.
+pub(super) fn refuse(core: &mut Core, room_id: RoomId, work: Work, error: Box<CommandError>) {
+    match work {
+        Work::Command { origin, .. } | Work::Created { origin, .. } => core.reply(origin, Err(error), None),
+        Work::Resume { conn, ticket, part, .. } => {
+            let reason = if error.code == ErrorCode::RoomNotFound { "not_found" } else { UNAVAILABLE };
+            let head = crate::id::Seq(0);
+            let verdict = ResumeVerdict {
+                room_id,
+                epoch: 0,
+                head,
+                from: head,
+                recovered: false,
+                reason: Some(reason),
+                subscribed: false,
+            };
+            core.send(conn.shard, PeerMessage::Resumed { conn, ticket, part, verdict });
+        }
+        Work::Page { conn, .. } => {
+            core.send(conn.shard, PeerMessage::Close { conn, code: crate::wire::CloseCode::ServerError });
+        }
+    }
+}
+
+/// The verdict of a `resume` that could not be decided: the whole command fails with `STORE_UNAVAILABLE`.
+pub const UNAVAILABLE: &str = "unavailable";

@@ -1,0 +1,208 @@
+//! Commands on their way in.
+
+use super::{Phase, Resuming, Sessions, command_rate, pong};
+use crate::core::{Core, error, overloaded};
+use crate::effect::Effect;
+use crate::fanout::{Frame, FrameClass};
+use crate::id::ConnId;
+use crate::input::VerifyFor;
+use crate::peer::{Asker, Origin, PeerMessage};
+use crate::user::rate_limited;
+use crate::wire::encode::{error_frame, reply_frame};
+use crate::wire::{CloseCode, Command, CommandError, ErrorCode, RequestId, ResumePoint};
+
+/// RATE_LIMIT_EXCEEDED in a minute, beyond which a connection is closed with 3004.
+const RATE_LIMIT_ABUSE: u32 = 1000;
+
+impl Sessions {
+    /// A text message came in.
+    pub fn text(&mut self, core: &mut Core, conn: ConnId, text: &mut [u8]) {
+        let (now, rate) = (core.now.mono, command_rate(core));
+        let Some(session) = self.get(conn) else { return };
+        session.last_seen = now;
+        let allowed = session.commands.take(rate, now);
+        let parsed = self.parser.parse(text);
+        if let Err(wait_ms) = allowed {
+            return self.send_error(core, conn, parsed.id.as_ref(), &rate_limited(wait_ms));
+        }
+        match parsed.command {
+            Err(error) => self.bad_frame(core, conn, parsed.id.as_ref(), &error),
+            Ok(command) => {
+                core.stats.commands[command.kind() as usize] += 1;
+                self.arrived(core, conn, parsed.id, command);
+            }
+        }
+    }
+
+    fn bad_frame(&mut self, core: &mut Core, conn: ConnId, id: Option<&RequestId>, error: &CommandError) {
+        self.send_error(core, conn, id, error);
+        let limit = core.limits.malformed_frames;
+        if error.code != ErrorCode::InvalidJson || limit == 0 {
+            return;
+        }
+        let now = core.now.mono;
+        if self.get(conn).is_some_and(|session| session.malformed.add(now) > limit) {
+            self.close(core, conn, CloseCode::Malformed);
+        }
+    }
+
+    fn arrived(&mut self, core: &mut Core, conn: ConnId, id: Option<RequestId>, command: Command) {
+        let most = core.limits.inflight_per_conn_max as usize;
+        let Some(session) = self.get(conn) else { return };
+        match (&mut session.phase, command) {
+            (Phase::Ready(_), command) => self.dispatch(core, conn, id, command),
+            (Phase::Anonymous, Command::Authenticate { token }) => {
+                core.effects.push_back(Effect::Verify { conn, purpose: VerifyFor::Authenticate(id), token });
+            }
+            (Phase::Authenticating(_), Command::Authenticate { .. }) => {
+                self.send_error(core, conn, id.as_ref(), &already_authenticated());
+            }
+            (Phase::Authenticating(pending), command) => {
+                if pending.early.len() >= most {
+                    return self.send_error(core, conn, id.as_ref(), &overloaded());
+                }
+                pending.early.push_back((id, command));
+                self.restrain(core, conn);
+            }
+            (Phase::Anonymous, _) => {
+                let error = error(ErrorCode::Unauthenticated, "authenticate first");
+                self.send_error(core, conn, id.as_ref(), &error);
+            }
+        }
+    }
+
+    /// A command of an authenticated connection.
+    pub(super) fn dispatch(&mut self, core: &mut Core, conn: ConnId, id: Option<RequestId>, command: Command) {
+        match command {
+            Command::Ping { timestamp } => {
+                let reply = pong(timestamp.as_deref(), core.now.wall);
+                self.send_reply(core, conn, id.as_ref(), reply.kind, &reply.data);
+            }
+            _ if core.draining => {
+                let error = error(ErrorCode::Draining, "the server is going down");
+                self.send_error(core, conn, id.as_ref(), &error);
+            }
+            Command::Authenticate { .. } => self.send_error(core, conn, id.as_ref(), &already_authenticated()),
+            Command::RefreshToken { token } => {
+                core.effects.push_back(Effect::Verify { conn, purpose: VerifyFor::Refresh(id), token });
+            }
+            Command::Resume { rooms } => self.resume(core, conn, id, rooms),
+            command => self.forward(core, conn, id, command),
+        }
+    }
+
+    fn forward(&mut self, core: &mut Core, conn: ConnId, id: Option<RequestId>, command: Command) {
+        let subscribes = match &command {
+            Command::Subscribe { at } | Command::JoinRoom { at } => Some(at.room_id),
+            _ => None,
+        };
+        let most = core.limits.max_subscriptions;
+        let Some(session) = self.get(conn) else { return };
+        let Phase::Ready(user) = &session.phase else { return };
+        let home = user.caller.user_id.home(core.shards);
+        if !core.peer_has_room(home) {
+            return self.send_error(core, conn, id.as_ref(), &overloaded());
+        }
+        if let Some(room_id) = subscribes {
+            let known = session.subs.iter().any(|sub| sub.room_id == room_id);
+            if !known && most > 0 && session.subs.len() as u32 + session.subscribing >= most {
+                let error = CommandError::field("room_id", "too many subscriptions on this connection");
+                return self.send_error(core, conn, id.as_ref(), &error);
+            }
+            session.subscribing += u32::from(!known);
+        }
+        session.inflight += 1;
+        let message = PeerMessage::Command {
+            origin: Origin { asker: Asker::Conn(conn), id },
+            caller: user.caller.clone(),
+            session_id: user.session_id.clone(),
+            expires_at: user.expires_at,
+            command: Box::new(command),
+        };
+        core.send(home, message);
+        self.restrain(core, conn);
+    }
+
+    fn resume(&mut self, core: &mut Core, conn: ConnId, id: Option<RequestId>, rooms: Vec<ResumePoint>) {
+        let most = core.limits.max_subscriptions as usize;
+        if most > 0 && rooms.len() > most {
+            let error = CommandError::field("rooms", "more rooms than limits.max_subscriptions");
+            return self.send_error(core, conn, id.as_ref(), &error);
+        }
+        self.next_ticket += 1;
+        let ticket = self.next_ticket;
+        let Some(session) = self.get(conn) else { return };
+        let Phase::Ready(user) = &session.phase else { return };
+        let home = user.caller.user_id.home(core.shards);
+        if core.peers[usize::from(home.0)].len() + rooms.len() >= core.limits.peer_queue_max {
+            return self.send_error(core, conn, id.as_ref(), &overloaded());
+        }
+        let caller = user.caller.clone();
+        session.inflight += 1;
+        let verdicts = (0..rooms.len()).map(|_| None).collect();
+        session.resumes.push(Resuming { ticket, id, verdicts, missing: rooms.len() });
+        for (part, at) in rooms.into_iter().enumerate() {
+            let caller = caller.clone();
+            core.send(home, PeerMessage::ResumeRoom { conn, caller, ticket, part: part as u32, at });
+        }
+        self.resumed_if_complete(core, conn, ticket);
+        self.restrain(core, conn);
+    }
+
+    /// Stops reading while too much of this connection is under way.
+    pub(super) fn restrain(&mut self, core: &mut Core, conn: ConnId) {
+        let (commands, bytes) = (core.limits.inflight_per_conn_max, core.limits.reply_bytes_max);
+        let Some(session) = self.get(conn) else { return };
+        let waits = matches!(session.phase, Phase::Authenticating(_));
+        let much = session.inflight >= commands || session.outbox.reply_bytes() >= bytes;
+        if !session.paused && (waits || much) {
+            session.paused = true;
+            core.effects.push_back(Effect::Pause { conn });
+        }
+    }
+
+    /// Reads again when half of it is through.
+    pub(super) fn relax(&mut self, core: &mut Core, conn: ConnId) {
+        let (commands, bytes) = (core.limits.inflight_per_conn_max / 2, core.limits.reply_bytes_max / 2);
+        let Some(session) = self.get(conn) else { return };
+        let waits = matches!(session.phase, Phase::Authenticating(_));
+        if session.paused && !waits && session.inflight <= commands && session.outbox.reply_bytes() <= bytes {
+            session.paused = false;
+            core.effects.push_back(Effect::Resume { conn });
+        }
+    }
+
+    /// Writes a reply, if it was asked for by id.
+    pub(super) fn send_reply(
+        &mut self,
+        core: &mut Core,
+        conn: ConnId,
+        id: Option<&RequestId>,
+        kind: &'static str,
+        data: &[u8],
+    ) {
+        let Some(id) = id else { return };
+        if self.get(conn).is_some() {
+            let frame = Frame::new(reply_frame(kind, id, data));
+            self.push(core, conn.slot, frame, FrameClass::Reply);
+            self.restrain(core, conn);
+        }
+    }
+
+    /// Writes an error. Too many of one kind end the connection.
+    pub(super) fn send_error(&mut self, core: &mut Core, conn: ConnId, id: Option<&RequestId>, error: &CommandError) {
+        core.stats.errors[error.code as usize] += 1;
+        let now = core.now.mono;
+        let Some(session) = self.get(conn) else { return };
+        let abuse = error.code == ErrorCode::RateLimitExceeded && session.limited.add(now) > RATE_LIMIT_ABUSE;
+        self.push(core, conn.slot, Frame::new(error_frame(id, error)), FrameClass::Reply);
+        if abuse {
+            return self.close(core, conn, CloseCode::RateLimitAbuse);
+        }
+        self.restrain(core, conn);
+    }
+}
+
+fn already_authenticated() -> Box<CommandError> {
+    error(ErrorCode::InvalidRequest, "this connection has authenticated already")
+}

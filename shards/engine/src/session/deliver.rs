@@ -1,0 +1,241 @@
+//! Replies and pushes on their way out.
+
+use super::{Sessions, SubState};
+use crate::core::{Core, error, store_unavailable};
+use crate::fanout::{Frame, FrameBytes, FrameClass};
+use crate::id::{ConnId, RoomId, Seq};
+use crate::peer::{Asker, PeerMessage, Reply, ResumeVerdict, SubChange};
+use crate::wire::encode::push_frame;
+use crate::wire::json::{Object, object};
+use crate::wire::{CloseCode, ErrorCode};
+
+impl Sessions {
+    /// An answer for a connection or an HTTP request of this shard.
+    pub fn reply(&mut self, core: &mut Core, reply: Reply) {
+        let Reply { origin, result, change } = reply;
+        let conn = match origin.asker {
+            Asker::Http { ticket, .. } => return self.http_reply(core, ticket, result),
+            Asker::Conn(conn) => conn,
+        };
+        let Some(session) = self.get(conn) else {
+            if let Some(SubChange::Subscribe { room_id, .. }) = change {
+                tell_gone(core, conn, room_id);
+            }
+            return;
+        };
+        session.inflight -= 1;
+        if session.inflight == 0 {
+            session.subscribing = 0;
+        }
+        match &change {
+            Some(SubChange::Unsubscribe { room_id }) => self.drop_sub(core, conn, *room_id),
+            Some(SubChange::Subscribe { room_id, from, head }) => {
+                if let Some(session) = self.get(conn) {
+                    session.subscribing = session.subscribing.saturating_sub(1);
+                }
+                self.add_sub(core, conn, *room_id, *from, *head, None);
+            }
+            None => {}
+        }
+        match result {
+            Ok(reply) => self.send_reply(core, conn, origin.id.as_ref(), reply.kind, &reply.data),
+            Err(error) => self.send_error(core, conn, origin.id.as_ref(), &error),
+        }
+        if let Some(SubChange::Subscribe { room_id, .. }) = change {
+            self.release(core, conn, room_id);
+        }
+        self.relax(core, conn);
+    }
+
+    /// A sequenced event: to all live subscriptions of the room.
+    pub fn event(&mut self, core: &mut Core, room_id: RoomId, seq: Seq, bytes: FrameBytes) {
+        let Some(room) = self.rooms.get_mut(&room_id) else { return };
+        room.last = room.last.max(seq);
+        let (frame, len) = (Frame::new(bytes), room.live.len() as u64);
+        let most = core.limits.outbox_bytes;
+        core.stats.deliveries += len;
+        core.stats.outbox_bytes += len * frame.bytes().len() as u64;
+        for &slot in &room.live {
+            let session = self.slots[slot as usize].as_deref_mut().expect("listed sessions exist");
+            session.outbox.push(frame.clone(), FrameClass::Push);
+            if !session.touched {
+                session.touched = true;
+                self.touched.push_back(session.conn);
+            }
+            if session.outbox.push_bytes() > most {
+                self.overfull.push(slot);
+            }
+        }
+    }
+
+    /// An ephemeral push: to live subscriptions with little waiting.
+    pub fn ephemeral(&mut self, core: &mut Core, room_id: RoomId, bytes: FrameBytes) {
+        let Some(room) = self.rooms.get(&room_id) else { return };
+        let frame = Frame::new(bytes);
+        let most = core.limits.outbox_bytes / 4;
+        for &slot in &room.live {
+            let session = self.slots[slot as usize].as_deref_mut().expect("listed sessions exist");
+            if session.outbox.push_bytes() > most {
+                core.stats.ephemeral_dropped += 1;
+                continue;
+            }
+            core.stats.outbox_bytes += frame.bytes().len() as u64;
+            session.outbox.push(frame.clone(), FrameClass::Push);
+            if !session.touched {
+                session.touched = true;
+                self.touched.push_back(session.conn);
+            }
+        }
+    }
+
+    /// A push for connections of one user.
+    pub fn deliver(&mut self, core: &mut Core, conns: &[ConnId], bytes: FrameBytes) {
+        let frame = Frame::new(bytes);
+        for conn in conns {
+            if self.get(*conn).is_some() {
+                core.stats.deliveries += 1;
+                self.push(core, conn.slot, frame.clone(), FrameClass::Push);
+            }
+        }
+    }
+
+    /// One room of a `resume` is decided. Its events are held until the reply is out.
+    pub fn resumed(&mut self, core: &mut Core, conn: ConnId, ticket: u64, part: u32, verdict: ResumeVerdict) {
+        let known = self.get(conn).is_some_and(|session| session.resumes.iter().any(|r| r.ticket == ticket));
+        if !known {
+            if verdict.subscribed {
+                tell_gone(core, conn, verdict.room_id);
+            }
+            return;
+        }
+        if verdict.subscribed {
+            self.add_sub(core, conn, verdict.room_id, verdict.from, verdict.head, None);
+        } else if verdict.recovered && verdict.from < verdict.head {
+            self.add_sub(core, conn, verdict.room_id, verdict.from, verdict.head, Some(verdict.head));
+        }
+        let session = self.get(conn).expect("looked up before");
+        let resuming = session.resumes.iter_mut().find(|r| r.ticket == ticket).expect("looked up before");
+        if resuming.verdicts[part as usize].replace(verdict).is_none() {
+            resuming.missing -= 1;
+        }
+        self.resumed_if_complete(core, conn, ticket);
+    }
+
+    /// All rooms have answered: the reply, then what is to be replayed.
+    pub(super) fn resumed_if_complete(&mut self, core: &mut Core, conn: ConnId, ticket: u64) {
+        let Some(session) = self.get(conn) else { return };
+        let Some(index) = session.resumes.iter().position(|r| r.ticket == ticket && r.missing == 0) else { return };
+        let resuming = session.resumes.remove(index);
+        session.inflight -= 1;
+        let verdicts: Vec<ResumeVerdict> = resuming.verdicts.into_iter().flatten().collect();
+        if verdicts.iter().any(|verdict| verdict.reason == Some(crate::room::UNAVAILABLE)) {
+            for verdict in &verdicts {
+                if verdict.subscribed {
+                    self.drop_sub(core, conn, verdict.room_id);
+                    tell_gone(core, conn, verdict.room_id);
+                }
+            }
+            self.send_error(core, conn, resuming.id.as_ref(), &store_unavailable());
+            return self.relax(core, conn);
+        }
+        let data = object(|o| o.array("rooms", &verdicts, write_verdict).end());
+        self.send_reply(core, conn, resuming.id.as_ref(), "resumed", &data);
+        for verdict in &verdicts {
+            self.release(core, conn, verdict.room_id);
+        }
+        self.relax(core, conn);
+    }
+
+    /// The user's membership is over: nothing of the room reaches these connections any more.
+    pub fn expel(&mut self, core: &mut Core, room_id: RoomId, conns: &[ConnId]) {
+        for conn in conns {
+            self.drop_sub(core, *conn, room_id);
+        }
+    }
+
+    /// A page of a replay.
+    pub fn replay(
+        &mut self,
+        core: &mut Core,
+        conn: ConnId,
+        room_id: RoomId,
+        frames: Vec<(Seq, FrameBytes)>,
+        lost: bool,
+    ) {
+        let Some(session) = self.get(conn) else { return };
+        let Some(sub) = session.subs.iter_mut().find(|sub| sub.room_id == room_id) else { return };
+        let SubState::Catching { position, asked, until, .. } = &mut sub.state else { return };
+        *asked = false;
+        if lost {
+            return self.close(core, conn, CloseCode::ServerError);
+        }
+        let (mut at, end) = (*position, until.unwrap_or(Seq(u64::MAX)));
+        let mut fresh = Vec::with_capacity(frames.len());
+        for (seq, bytes) in frames {
+            if seq == at.next() && seq <= end {
+                at = seq;
+                fresh.push(bytes);
+            }
+        }
+        *position = at;
+        core.stats.deliveries += fresh.len() as u64;
+        for bytes in fresh {
+            self.push(core, conn.slot, Frame::new(bytes), FrameClass::Reply);
+        }
+        self.catch_up(core, conn, room_id);
+    }
+
+    /// Bytes of a connection's outbox are written.
+    pub fn wrote(&mut self, core: &mut Core, conn: ConnId, bytes: usize) {
+        let low = core.limits.replay_low_bytes;
+        let Some(session) = self.get(conn) else { return };
+        let before = session.outbox.push_bytes() + session.outbox.reply_bytes();
+        session.outbox.advance(bytes);
+        let after = session.outbox.push_bytes() + session.outbox.reply_bytes();
+        core.stats.outbox_bytes = core.stats.outbox_bytes.saturating_sub((before - after) as u64);
+        if session.catching > 0 && session.outbox.reply_bytes() < low {
+            let rooms: Vec<RoomId> = session
+                .subs
+                .iter()
+                .filter(|sub| matches!(sub.state, SubState::Catching { .. }))
+                .map(|sub| sub.room_id)
+                .collect();
+            for room_id in rooms {
+                self.catch_up(core, conn, room_id);
+            }
+        }
+        if self.get(conn).is_some_and(|session| session.paused) {
+            self.relax(core, conn);
+        }
+    }
+
+    /// Answers what came over HTTP, or refuses it (for tests of the edges: never silently dropped).
+    pub(super) fn draining_push(&mut self, core: &mut Core, conn: ConnId, reconnect_after_ms: u64) {
+        let data = object(|o| o.uint("reconnect_after_ms", reconnect_after_ms).end());
+        self.push(core, conn.slot, Frame::new(push_frame("draining", &data)), FrameClass::Push);
+    }
+}
+
+/// A room's home counts a connection that is gone.
+pub(super) fn tell_gone(core: &mut Core, conn: ConnId, room_id: RoomId) {
+    let user_id = crate::id::UserId(0);
+    core.send(room_id.home(core.shards), PeerMessage::ConnGone { conn, user_id, room_id });
+}
+
+fn write_verdict(out: &mut Vec<u8>, verdict: &ResumeVerdict) {
+    let mut o = Object::new(out)
+        .uint("room_id", verdict.room_id.0)
+        .uint("epoch", verdict.epoch)
+        .flag("recovered", verdict.recovered)
+        .uint("seq", verdict.head.0)
+        .uint("replayed", verdict.head.0 - verdict.from.0);
+    if let Some(reason) = verdict.reason {
+        o = o.text("reason", reason);
+    }
+    o.end();
+}
+
+/// For commands that the draining server does not take.
+pub(super) fn draining_error() -> Box<crate::wire::CommandError> {
+    error(ErrorCode::Draining, "the server is going down")
+}

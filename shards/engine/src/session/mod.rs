@@ -1,0 +1,236 @@
+//! Connections, on the shard that accepted them: authentication, commands on their way in, replies and pushes on their
+//! way out, subscriptions, deadlines.
+
+mod auth;
+mod command;
+mod deliver;
+mod http;
+mod lifecycle;
+mod stream;
+mod timers;
+
+use std::collections::VecDeque;
+
+use crate::core::{Core, body};
+use crate::fanout::{Frame, FrameClass, Outbox};
+use crate::id::{ConnId, RoomId, Seq, UserId};
+use crate::input::Identity;
+use crate::map::Map;
+use crate::peer::{Caller, ReplyBody};
+use crate::rate::{Bucket, MinuteCount, Rate};
+use crate::time::{Mono, WallMs};
+use crate::wheel::Wheel;
+use crate::wire::json::object;
+use crate::wire::parse::Parser;
+use crate::wire::{Command, RequestId};
+
+/// How far a connection has come.
+#[derive(Debug)]
+enum Phase {
+    /// Must authenticate.
+    Anonymous,
+    /// Its user is being looked up or told; commands that come meanwhile wait.
+    Authenticating(Box<Pending>),
+    /// May do everything its user may.
+    Ready(Box<SessionUser>),
+}
+
+#[derive(Debug)]
+struct Pending {
+    identity: Box<Identity>,
+    /// The `authenticate` command's id, if that is how it came.
+    reply_to: Option<RequestId>,
+    caller: Option<Caller>,
+    early: VecDeque<(Option<RequestId>, Command)>,
+}
+
+#[derive(Debug)]
+struct SessionUser {
+    caller: Caller,
+    session_id: Box<str>,
+    /// Issuer and subject: a refreshed token must be of the same.
+    subject: Box<str>,
+    /// Unix seconds.
+    expires_at: i64,
+    expires: Mono,
+    /// `token_expiring` was pushed.
+    warned: bool,
+}
+
+/// A subscription, or the replay of a conversation.
+#[derive(Debug)]
+struct Sub {
+    room_id: RoomId,
+    state: SubState,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum SubState {
+    /// Gets live events; its place in the room's list.
+    Live { index: u32 },
+    /// Has everything up to `position`; gets pages until it has caught up.
+    Catching {
+        position: Seq,
+        /// A page is asked for.
+        asked: bool,
+        /// The reply that announces the replay has not been written.
+        held: bool,
+        /// A conversation's replay ends here; its live events come anyway.
+        until: Option<Seq>,
+    },
+}
+
+/// A `resume` whose rooms have not all answered.
+#[derive(Debug)]
+struct Resuming {
+    ticket: u64,
+    id: Option<RequestId>,
+    verdicts: Vec<Option<crate::peer::ResumeVerdict>>,
+    missing: usize,
+}
+
+#[derive(Debug)]
+struct Session {
+    conn: ConnId,
+    phase: Phase,
+    outbox: Outbox,
+    touched: bool,
+    paused: bool,
+    /// Commands that have no answer yet.
+    inflight: u32,
+    /// Subscriptions asked for and not answered (an upper bound until nothing is in flight).
+    subscribing: u32,
+    /// Subscriptions that are catching up.
+    catching: u32,
+    opened: Mono,
+    last_seen: Mono,
+    next_ping: Mono,
+    /// When its entry in the wheel comes up; older entries are void.
+    timer: Mono,
+    commands: Bucket,
+    malformed: MinuteCount,
+    limited: MinuteCount,
+    subs: Vec<Sub>,
+    resumes: Vec<Resuming>,
+}
+
+/// A room as this shard's connections see it.
+#[derive(Debug, Default)]
+struct LocalRoom {
+    /// The newest event that has come here.
+    last: Seq,
+    /// Slots that get live events.
+    live: Vec<u32>,
+    /// Subscriptions that are catching up.
+    catching: u32,
+}
+
+/// A known identity.
+#[derive(Debug)]
+struct Known {
+    user_id: UserId,
+    username: std::sync::Arc<str>,
+    claim: Option<Box<str>>,
+}
+
+/// All connections of a shard.
+#[derive(Debug)]
+pub struct Sessions {
+    slots: Vec<Option<Box<Session>>>,
+    /// What closed connections still had to be sent, until the gateway takes it.
+    left_over: Map<ConnId, Outbox>,
+    rooms: Map<RoomId, LocalRoom>,
+    http: Map<u64, http::HttpWaiting>,
+    identities: Map<Box<str>, Known>,
+    revoked_sessions: Map<Box<str>, i64>,
+    revoked_users: Map<UserId, i64>,
+    touched: VecDeque<ConnId>,
+    wheel: Wheel,
+    due: Vec<(u32, u32)>,
+    parser: Parser,
+    /// Slots whose pushes went over the bound in this turn.
+    overfull: Vec<u32>,
+    next_ticket: u64,
+    drain: Option<timers::Drain>,
+}
+
+impl Sessions {
+    /// No connections.
+    pub fn new(now: Mono) -> Sessions {
+        Sessions {
+            slots: Vec::new(),
+            left_over: Map::default(),
+            rooms: Map::default(),
+            http: Map::default(),
+            identities: Map::default(),
+            revoked_sessions: Map::default(),
+            revoked_users: Map::default(),
+            touched: VecDeque::new(),
+            wheel: Wheel::new(now),
+            due: Vec::new(),
+            parser: Parser::new(),
+            overfull: Vec::new(),
+            next_ticket: 0,
+            drain: None,
+        }
+    }
+
+    fn get(&mut self, conn: ConnId) -> Option<&mut Session> {
+        let session = self.slots.get_mut(conn.slot as usize)?.as_deref_mut()?;
+        (session.conn == conn).then_some(session)
+    }
+
+    /// The frames that wait for a connection.
+    pub fn outbox(&self, conn: ConnId) -> Option<&Outbox> {
+        let session = self.slots.get(conn.slot as usize)?.as_deref()?;
+        (session.conn == conn).then_some(&session.outbox)
+    }
+
+    /// The next connection with new frames.
+    pub fn next_touched(&mut self) -> Option<ConnId> {
+        while let Some(conn) = self.touched.pop_front() {
+            if let Some(session) = self.get(conn) {
+                session.touched = false;
+                return Some(conn);
+            }
+        }
+        None
+    }
+
+    /// Appends a frame for one connection.
+    fn push(&mut self, core: &mut Core, slot: u32, frame: Frame, class: FrameClass) {
+        let Some(session) = self.slots[slot as usize].as_deref_mut() else { return };
+        core.stats.outbox_bytes += frame.bytes().len() as u64;
+        session.outbox.push(frame, class);
+        if !session.touched {
+            session.touched = true;
+            self.touched.push_back(session.conn);
+        }
+        if session.outbox.push_bytes() > core.limits.outbox_bytes && class == FrameClass::Push {
+            self.overfull.push(slot);
+        }
+    }
+
+    /// Appends a control frame of the gateway's.
+    pub fn push_control(&mut self, core: &mut Core, conn: ConnId, frame: Frame) {
+        if self.get(conn).is_some() {
+            self.push(core, conn.slot, frame, FrameClass::Control);
+        }
+    }
+}
+
+/// The rate of a connection's commands.
+fn command_rate(core: &Core) -> Rate {
+    Rate::per_second(core.limits.commands_per_second, core.limits.commands_burst)
+}
+
+/// The reply to `ping`; the timestamp is the client's own JSON.
+pub fn pong(timestamp: Option<&str>, now: WallMs) -> ReplyBody {
+    let data = object(|mut o| {
+        if let Some(timestamp) = timestamp {
+            o = o.raw("timestamp", timestamp.as_bytes());
+        }
+        o.time("server_time", now).end();
+    });
+    body("pong", data)
+}

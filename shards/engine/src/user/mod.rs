@@ -1,0 +1,263 @@
+//! Users, homed on this shard: their connections, their rates, what they create and revoke, and the way of all their
+//! commands to the rooms.
+
+mod change;
+mod create;
+mod query;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::core::{Core, LoadFor, body, error, overloaded};
+use crate::fanout::FrameBytes;
+use crate::id::{ConnId, RoomId, UserId};
+use crate::map::Map;
+use crate::peer::{Asker, Caller, Origin, PeerMessage, Reply};
+use crate::rate::{Bucket, Rate};
+use crate::store::{Load, LoadError, Loaded};
+use crate::time::{Mono, WallMs};
+use crate::wire::{CloseCode, Command, CommandError, ErrorCode};
+
+use change::UserOp;
+use create::Creation;
+
+/// A connection of a user.
+#[derive(Debug)]
+struct UserConn {
+    conn: ConnId,
+    session_id: Box<str>,
+    expires_at: i64,
+    since: WallMs,
+}
+
+/// One user with a connection or something under way.
+#[derive(Debug)]
+struct User {
+    username: Arc<str>,
+    /// Oldest first.
+    conns: Vec<UserConn>,
+    messages: Bucket,
+    http: Bucket,
+    creations: VecDeque<Creation>,
+    pending: VecDeque<UserOp>,
+    submitted: usize,
+    used: Mono,
+}
+
+/// Room ids that are ours to give.
+#[derive(Debug, Default)]
+struct RoomIds {
+    next: u64,
+    left: u32,
+    loading: bool,
+}
+
+/// Ids reserved at a time.
+const ROOM_ID_BLOCK: u32 = 64;
+/// Creations of one user that may wait; beyond: `OVERLOADED`.
+const CREATIONS_MAX: usize = 256;
+/// Microseconds without a connection after which a user leaves memory (the buckets are full by then).
+const USER_IDLE_US: u64 = 120_000_000;
+
+/// The users homed here.
+#[derive(Debug, Default)]
+pub struct Users {
+    map: Map<UserId, Box<User>>,
+    room_ids: RoomIds,
+}
+
+/// A command with what its session says.
+#[derive(Debug)]
+pub struct UserCommand {
+    /// Where the answer goes.
+    pub origin: Origin,
+    /// Who.
+    pub caller: Caller,
+    /// The session of the token.
+    pub session_id: Box<str>,
+    /// End of the token, Unix seconds.
+    pub expires_at: i64,
+    /// What.
+    pub command: Box<Command>,
+}
+
+impl Users {
+    fn user(&mut self, core: &Core, caller: &Caller) -> &mut User {
+        let now = core.now.mono;
+        let user = self.map.entry(caller.user_id).or_insert_with(|| {
+            Box::new(User {
+                username: caller.username.clone(),
+                conns: Vec::new(),
+                messages: Bucket::full(message_rate(core), now),
+                http: Bucket::full(command_rate(core), now),
+                creations: VecDeque::new(),
+                pending: VecDeque::new(),
+                submitted: 0,
+                used: now,
+            })
+        });
+        user.used = now;
+        user
+    }
+
+    /// A connection has authenticated: conversations reach it from here on. The oldest beyond the limit goes.
+    pub fn attach(&mut self, core: &mut Core, conn: ConnId, caller: &Caller, session_id: Box<str>, expires_at: i64) {
+        let most = core.limits.max_connections_per_user as usize;
+        let since = core.now.wall;
+        let user = self.user(core, caller);
+        user.username = caller.username.clone();
+        let mut displaced = None;
+        if most > 0 && user.conns.len() >= most {
+            displaced = Some(user.conns.remove(0).conn);
+        }
+        user.conns.push(UserConn { conn, session_id, expires_at, since });
+        if let Some(conn) = displaced {
+            core.send(conn.shard, PeerMessage::Close { conn, code: CloseCode::Displaced });
+        }
+        core.send(conn.shard, PeerMessage::Attached { conn });
+    }
+
+    /// A connection is gone; so are its subscriptions.
+    pub fn detach(&mut self, core: &mut Core, conn: ConnId, user_id: UserId, rooms: Vec<RoomId>) {
+        if let Some(user) = self.map.get_mut(&user_id) {
+            user.conns.retain(|entry| entry.conn != conn);
+            user.used = core.now.mono;
+        }
+        for room_id in rooms {
+            core.send(room_id.home(core.shards), PeerMessage::ConnGone { conn, user_id, room_id });
+        }
+    }
+
+    /// Takes in a command: what is about a room goes on to its home.
+    pub fn command(&mut self, core: &mut Core, request: UserCommand) {
+        if let Err(error) = self.check_rate(core, &request) {
+            return core.reply(request.origin, Err(error), None);
+        }
+        let UserCommand { origin, caller, session_id, expires_at, command } = request;
+        if let Some(room_id) = command.room_id() {
+            let home = room_id.home(core.shards);
+            if !core.peer_has_room(home) {
+                return core.reply(origin, Err(overloaded()), None);
+            }
+            return core.send(home, PeerMessage::RoomCommand { origin, caller, command });
+        }
+        match *command {
+            Command::CreateRoom(create) => self.create_room(core, origin, caller, create),
+            Command::CreateDm(create) => self.create_dm(core, origin, caller, create),
+            Command::RevokeSession { session_id: target } => {
+                self.revoke_session(core, origin, &caller, target, &session_id, expires_at);
+            }
+            Command::Logout { everywhere } => self.logout(core, origin, &caller, session_id, expires_at, everywhere),
+            Command::Ping { timestamp } => {
+                let reply = crate::session::pong(timestamp.as_deref(), core.now.wall);
+                core.reply(origin, Ok(reply), None);
+            }
+            other => self.query(core, origin, &caller, session_id, expires_at, other),
+        }
+    }
+
+    fn check_rate(&mut self, core: &Core, request: &UserCommand) -> Result<(), Box<CommandError>> {
+        let (messages, commands) = (message_rate(core), command_rate(core));
+        let now = core.now.mono;
+        let is_http = matches!(request.origin.asker, Asker::Http { .. });
+        let is_send = matches!(*request.command, Command::SendMessage(_));
+        if !is_http && !is_send {
+            return Ok(());
+        }
+        let user = self.user(core, &request.caller);
+        if is_http {
+            user.http.take(commands, now).map_err(rate_limited)?;
+        }
+        if is_send {
+            user.messages.take(messages, now).map_err(rate_limited)?;
+        }
+        Ok(())
+    }
+
+    /// A push for all connections of a user, and a notification after it.
+    pub fn push(&mut self, core: &mut Core, user_id: UserId, frame: &FrameBytes, notify: Option<FrameBytes>) {
+        let Some(user) = self.map.get(&user_id) else { return };
+        for shard in 0..core.shards {
+            let conns: Vec<ConnId> = user.conns.iter().map(|c| c.conn).filter(|c| c.shard.0 == shard).collect();
+            if conns.is_empty() {
+                continue;
+            }
+            let to = crate::id::ShardId(shard);
+            if let Some(notify) = &notify {
+                core.send(to, PeerMessage::Deliver { conns: conns.clone(), frame: frame.clone() });
+                core.send(to, PeerMessage::Deliver { conns, frame: notify.clone() });
+            } else {
+                core.send(to, PeerMessage::Deliver { conns, frame: frame.clone() });
+            }
+        }
+    }
+
+    /// Passes on an answer that stays before the pushes.
+    pub fn pass_reply(&mut self, core: &mut Core, reply: Box<Reply>) {
+        core.send(reply.origin.asker.shard(), PeerMessage::Reply(reply));
+    }
+
+    /// A query of a user's is back.
+    pub fn loaded(&mut self, core: &mut Core, purpose: LoadFor, result: Result<Loaded, LoadError>) {
+        match purpose {
+            LoadFor::UserQuery { origin, user_id, what } => self.query_loaded(core, origin, user_id, what, result),
+            LoadFor::Creation { user_id } => self.creation_loaded(core, user_id, result),
+            LoadFor::RoomIds => self.room_ids_loaded(core, result),
+            other => unreachable!("{other:?} is no user's"),
+        }
+    }
+
+    /// Reserves ids ahead of need.
+    pub fn reserve_ids(&mut self, core: &mut Core) {
+        if self.room_ids.left < ROOM_ID_BLOCK / 4 && !self.room_ids.loading {
+            self.room_ids.loading = true;
+            core.load_always(Load::ReserveRooms { count: ROOM_ID_BLOCK }, LoadFor::RoomIds);
+        }
+    }
+
+    fn room_ids_loaded(&mut self, core: &mut Core, result: Result<Loaded, LoadError>) {
+        self.room_ids.loading = false;
+        if let Ok(Loaded::Reserved(first)) = result {
+            // What is left of the block before is given up; ids are plenty.
+            self.room_ids.next = first;
+            self.room_ids.left = ROOM_ID_BLOCK;
+        }
+        let mut users: Vec<UserId> =
+            self.map.iter().filter(|(_, u)| !u.creations.is_empty()).map(|(id, _)| *id).collect();
+        users.sort_unstable();
+        for user_id in users {
+            self.advance_waiting_for_ids(core, user_id);
+        }
+    }
+
+    /// Forgets users who are gone.
+    pub fn sweep(&mut self, core: &mut Core) {
+        let now = core.now.mono;
+        self.map.retain(|_, user| {
+            !user.conns.is_empty()
+                || !user.pending.is_empty()
+                || !user.creations.is_empty()
+                || now.since(user.used) < USER_IDLE_US
+        });
+        core.stats.users_online = self.map.values().filter(|user| !user.conns.is_empty()).count() as u64;
+    }
+}
+
+fn message_rate(core: &Core) -> Rate {
+    Rate::per_minute(core.limits.max_messages_per_minute, core.limits.messages_burst)
+}
+
+fn command_rate(core: &Core) -> Rate {
+    Rate::per_second(core.limits.commands_per_second, core.limits.commands_burst)
+}
+
+/// `RATE_LIMIT_EXCEEDED`, with the time until the next one is free.
+pub fn rate_limited(retry_after_ms: u64) -> Box<CommandError> {
+    let mut error = error(ErrorCode::RateLimitExceeded, "too many, wait a little");
+    error.retry_after_ms = Some(retry_after_ms);
+    error
+}
+
+fn empty_reply(kind: &'static str) -> crate::peer::ReplyBody {
+    body(kind, b"{}".as_slice().into())
+}
