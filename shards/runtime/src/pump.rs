@@ -346,7 +346,7 @@ impl<E: Edge> Pump<E> {
         self.edge.on_drain();
     }
 
-    fn report(&self) -> Report {
+    fn report(&mut self) -> Report {
         Report {
             shard: self.id,
             engine: self.shard.stats().clone(),
