@@ -1,0 +1,3 @@
+//! The edge that faces clients: from bytes on a socket to commands, and back.
+
+pub mod ws;
