@@ -4,6 +4,7 @@
 
 pub mod auth;
 pub mod lock;
+mod postgres;
 pub mod report;
 mod shared;
 mod sqlite;
@@ -113,6 +114,7 @@ pub struct Store {
 #[derive(Clone)]
 enum Backend {
     Sqlite(Arc<sqlite::Sqlite>),
+    Postgres(Arc<postgres::Postgres>),
 }
 
 impl Store {
@@ -122,6 +124,7 @@ impl Store {
         let dir = lock::FileLock::directory(&config.data_dir, config.lock_wait)?;
         let backend = match target(&config.url)? {
             Target::Sqlite(path) => Backend::Sqlite(sqlite::Sqlite::open(path, config, completions)?),
+            Target::Postgres(url) => Backend::Postgres(Arc::new(postgres::Postgres::open(*url, &config, completions)?)),
         };
         Ok(Store { backend, _dir: Arc::new(dir) })
     }
@@ -130,6 +133,7 @@ impl Store {
     pub fn submit(&self, shard: ShardId, batch: Box<Batch>) {
         match &self.backend {
             Backend::Sqlite(store) => store.submit(shard, batch),
+            Backend::Postgres(store) => store.submit(shard, batch),
         }
     }
 
@@ -137,6 +141,7 @@ impl Store {
     pub fn load(&self, shard: ShardId, id: u64, load: Load) {
         match &self.backend {
             Backend::Sqlite(store) => store.load(shard, id, load),
+            Backend::Postgres(store) => store.load(shard, id, load),
         }
     }
 
@@ -145,6 +150,7 @@ impl Store {
         let (reply, answer) = oneshot::channel();
         match &self.backend {
             Backend::Sqlite(store) => store.auth(request, reply),
+            Backend::Postgres(store) => store.auth(request, reply),
         }
         answer.await.unwrap_or(Err(AuthError::Unavailable))
     }
@@ -153,6 +159,7 @@ impl Store {
     pub fn health(&self) -> StoreHealth {
         match &self.backend {
             Backend::Sqlite(store) => store.meter().health(),
+            Backend::Postgres(store) => store.meter().health(),
         }
     }
 
@@ -165,6 +172,7 @@ impl Store {
     pub fn metrics(&self) -> StoreMetrics {
         match &self.backend {
             Backend::Sqlite(store) => store.meter().metrics(),
+            Backend::Postgres(store) => store.meter().metrics(),
         }
     }
 
@@ -172,6 +180,9 @@ impl Store {
     pub async fn close(self) {
         match self.backend {
             Backend::Sqlite(store) => {
+                let _ = tokio::task::spawn_blocking(move || store.close()).await;
+            }
+            Backend::Postgres(store) => {
                 let _ = tokio::task::spawn_blocking(move || store.close()).await;
             }
         }
@@ -182,6 +193,7 @@ impl Store {
 pub async fn migrate(url: &str) -> Result<Vec<String>, StoreError> {
     match target(url)? {
         Target::Sqlite(path) => blocking(move || sqlite::migrate(&path)).await,
+        Target::Postgres(url) => postgres::migrate(*url).await,
     }
 }
 
@@ -189,6 +201,7 @@ pub async fn migrate(url: &str) -> Result<Vec<String>, StoreError> {
 pub async fn check(url: &str) -> Result<DoctorReport, StoreError> {
     match target(url)? {
         Target::Sqlite(path) => blocking(move || sqlite::check(&path)).await,
+        Target::Postgres(url) => postgres::check(*url).await,
     }
 }
 
@@ -202,6 +215,8 @@ async fn blocking<T: Send + 'static>(
 enum Target {
     /// A file.
     Sqlite(PathBuf),
+    /// A server.
+    Postgres(Box<tokio_postgres::Config>),
 }
 
 fn target(url: &str) -> Result<Target, StoreError> {
@@ -210,6 +225,9 @@ fn target(url: &str) -> Result<Target, StoreError> {
             return Err(StoreError::Url("sqlite:// wants the path of a file, and nothing after it".into()));
         }
         return Ok(Target::Sqlite(path.into()));
+    }
+    if url.starts_with("postgresql://") || url.starts_with("postgres://") {
+        return postgres::parse_url(url).map(|config| Target::Postgres(Box::new(config)));
     }
     Err(StoreError::Url("neither sqlite:// nor postgresql://".into()))
 }

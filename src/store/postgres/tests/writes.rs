@@ -1,0 +1,110 @@
+use veza_engine::store::{BatchOutcome, Duplicate, Load, Loaded, MemberRow};
+use veza_loadtest::pg::TestPg;
+
+use super::*;
+
+fn member(user: u64, seq: u64) -> MemberRow {
+    MemberRow {
+        user_id: UserId(user),
+        role: "member".into(),
+        joined_at: WallMs(9),
+        last_read_seq: Seq(seq),
+        last_read_no: seq,
+    }
+}
+
+#[test]
+fn rooms_events_members_and_foreign_rows() {
+    let pg = TestPg::start();
+    let mut desk = Desk::open(&pg.url()).ready();
+    let put = |user, seq| Write::PutMember { room_id: RoomId(1), member: member(user, seq) };
+    let read =
+        |user, seq| Write::ReadPosition { room_id: RoomId(1), user_id: UserId(user), seq: Seq(seq), message_no: seq };
+    let drop = |user| Write::DropMember { room_id: RoomId(1), user_id: UserId(user) };
+    let count = Write::MemberCount { room_id: RoomId(1), count: 4 };
+    let writes = vec![
+        create(1),
+        put(2, 1),
+        put(3, 2),
+        read(2, 2),
+        put(4, 2),
+        drop(4),
+        read(4, 3),
+        put(5, 3),
+        drop(5),
+        put(5, 1),
+        count,
+    ];
+    assert_eq!(desk.write(vec![message(1, 1), message(1, 2), message(1, 3)], writes), BatchOutcome::Committed);
+    let Ok(Loaded::Room(Some(state))) =
+        desk.load(Load::Room { room_id: RoomId(1), tail: 2, members: (1..9).map(UserId).collect() })
+    else {
+        panic!("no room")
+    };
+    assert_eq!(state.meta, room(1));
+    assert_eq!((state.head, state.message_no, state.member_count), (Seq(3), 3, 4));
+    assert_eq!(state.tail.iter().map(|e| e.row.clone()).collect::<Vec<_>>(), [message(1, 2), message(1, 3)]);
+    let positions: Vec<_> =
+        state.members.iter().map(|m| (m.user_id.0, m.last_read_seq.0, m.last_read_no, &*m.role)).collect();
+    assert_eq!(positions, [(1, 3, 3, "owner"), (2, 2, 2, "member"), (3, 2, 2, "member"), (5, 1, 1, "member")]);
+
+    // A stranger took 4; our 5 of the same batch is not written either.
+    pg.sql("insert into events select room_id, 4, at, 4, 9, parent_id, client_hash, 1, 1, 0, kind, 'foreign', content, data from events where seq = 3");
+    assert_eq!(
+        desk.write(vec![message(1, 4)], vec![count_of(9)]),
+        BatchOutcome::Conflict { stale: vec![RoomId(1)], duplicates: vec![] }
+    );
+    let mut again = message(1, 5);
+    again.client = message(1, 2).client;
+    let duplicate = Duplicate {
+        index: 1,
+        is_event: true,
+        room_id: RoomId(1),
+        seq: Seq(2),
+        at: message(1, 2).at,
+        hash: Some(2 | 1 << 63),
+    };
+    let mut next = message(1, 6);
+    next.client = None;
+    assert_eq!(
+        desk.write(vec![next, again], vec![]),
+        BatchOutcome::Conflict { stale: vec![], duplicates: vec![duplicate] }
+    );
+    assert_eq!(seqs(&desk, 1), [1, 2, 3, 4]);
+    desk.close();
+    assert_eq!(pg.sql("select member_count from rooms"), "4");
+}
+
+fn count_of(count: u32) -> Write {
+    Write::MemberCount { room_id: RoomId(1), count }
+}
+
+#[test]
+fn poison_is_found_and_nothing_else_refused() {
+    let pg = TestPg::start();
+    let mut desk = Desk::open(&pg.url()).ready();
+    let mut events: Vec<EventRow> = (1..=20).map(|seq| message(1, seq)).collect();
+    events[3].content = Some("a\0b".into());
+    events[17].data = Some("\0".into());
+    let stranded = Write::PutMember { room_id: RoomId(999), member: member(1, 0) };
+    let fine = Write::PutMember { room_id: RoomId(1), member: member(7, 0) };
+    let writes = vec![create(1), fine.clone(), stranded];
+    let BatchOutcome::Refused { events: bad_events, writes: bad_writes, .. } = desk.write(events.clone(), writes)
+    else {
+        panic!("accepted")
+    };
+    assert_eq!((bad_events, bad_writes), (vec![3, 17], vec![2]));
+    assert!(seqs(&desk, 1).is_empty());
+    for index in [3, 17] {
+        events[index] = EventRow {
+            kind: EventKind::Void,
+            author_id: None,
+            client: None,
+            content: None,
+            data: None,
+            ..events[index].clone()
+        };
+    }
+    assert_eq!(desk.write(events, vec![create(1), fine]), BatchOutcome::Committed);
+    assert_eq!(seqs(&desk, 1).len(), 20);
+}

@@ -1,0 +1,221 @@
+//! Batches in, outcomes out. One task per write connection; the batches of a lane go through one task, one after the
+//! other, and each is tried until its outcome is known.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_postgres::Error;
+use veza_engine::id::ShardId;
+use veza_engine::store::{Batch, BatchOutcome, EventRow, Write};
+
+use super::connect::{Fault, Purpose, Session, application_name, describe, fault, jittered};
+use super::context::Context;
+use super::plan::{EVENTS_FENCED, FENCE, Param, Planned, event_arrays, plan_writes, planned};
+use super::{bisect, conflict};
+use crate::store::StoreError;
+
+/// Of one attempt: doubled for each next one of the same batch, so that a slow database gets it done in the end.
+const ATTEMPT: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(10));
+/// Between attempts.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(400));
+
+/// Ends a backend that may still be at work on a batch whose answer we no longer await.
+const TERMINATE: &str =
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = $1 AND application_name = $2";
+
+/// A batch and who sent it.
+pub(super) struct WriteJob {
+    pub(super) shard: ShardId,
+    pub(super) batch: Box<Batch>,
+}
+
+/// One write connection.
+pub(super) struct Writer {
+    context: Arc<Context>,
+    session: Option<Session>,
+    /// The server's process of the connection that was dropped last, if it may still work.
+    left_behind: Option<i32>,
+    connected_before: bool,
+}
+
+/// How an attempt ended.
+enum Attempt {
+    Known(BatchOutcome),
+    /// Not known, or known to be undone for a reason that passes.
+    Again(String),
+    /// The database belongs to another server.
+    Over(String),
+}
+
+/// Writes what comes until the queue's other end is dropped. The queue is bounded by the engine: it has at most one
+/// batch of a lane in flight.
+pub(super) async fn run(context: Arc<Context>, mut jobs: mpsc::UnboundedReceiver<WriteJob>) {
+    let mut writer = Writer { context, session: None, left_behind: None, connected_before: false };
+    while let Some(WriteJob { shard, batch }) = next(&writer.context, &mut jobs).await {
+        let outcome = writer.settle(&batch).await;
+        let meter = &writer.context.meter;
+        match &outcome {
+            BatchOutcome::Committed => {
+                meter.batches.fetch_add(1, Relaxed);
+                meter.events.fetch_add(batch.events.len() as u64, Relaxed);
+                meter.transaction_ops.record((batch.events.len() + batch.writes.len()) as u64);
+            }
+            BatchOutcome::Conflict { .. } => drop(meter.conflicts.fetch_add(1, Relaxed)),
+            BatchOutcome::Refused { .. } => drop(meter.refused.fetch_add(1, Relaxed)),
+        }
+        meter.batches_waiting.fetch_sub(1, Relaxed);
+        writer.context.completions.stored(shard, batch.writer, outcome);
+    }
+}
+
+async fn next(context: &Context, jobs: &mut mpsc::UnboundedReceiver<WriteJob>) -> Option<WriteJob> {
+    tokio::select! {
+        biased;
+        job = jobs.recv() => return job,
+        () = context.closing() => jobs.close(),
+    }
+    jobs.recv().await
+}
+
+impl Writer {
+    /// Tries until the outcome is known.
+    async fn settle(&mut self, batch: &Batch) -> BatchOutcome {
+        let (mut patience, mut pause) = (ATTEMPT.0, PAUSE.0);
+        loop {
+            self.context.wait_held().await;
+            let session = self.connected().await;
+            let mix = self.context.incarnation();
+            let begun = Instant::now();
+            let end = match timeout(patience, attempt(&session, batch, mix)).await {
+                Ok(end) => end,
+                Err(_) => {
+                    self.left_behind = Some(session.pid);
+                    drop(session);
+                    patience = (patience * 2).min(ATTEMPT.1);
+                    self.context.meter.retries.fetch_add(1, Relaxed);
+                    self.context.trouble("a batch was not committed in time");
+                    continue;
+                }
+            };
+            if !session.client.is_closed() {
+                self.session = Some(session);
+            }
+            match end {
+                Attempt::Known(outcome) => {
+                    self.context.meter.commit_us.record_us(begun.elapsed());
+                    self.context.fine();
+                    return outcome;
+                }
+                Attempt::Again(reason) => self.context.trouble(reason),
+                Attempt::Over(reason) => self.context.fatal(StoreError::Locked(reason)).await,
+            }
+            self.context.meter.retries.fetch_add(1, Relaxed);
+            tokio::time::sleep(jittered(pause)).await;
+            pause = (pause * 2).min(PAUSE.1);
+        }
+    }
+
+    async fn connected(&mut self) -> Session {
+        if let Some(session) = self.session.take().filter(|session| !session.client.is_closed()) {
+            return session;
+        }
+        if std::mem::replace(&mut self.connected_before, true) {
+            self.context.meter.reconnects.fetch_add(1, Relaxed);
+        }
+        let session = self.context.connector.connect(Purpose::Write, |reason| self.context.trouble(reason)).await;
+        if let Some(pid) = self.left_behind.take() {
+            // Only to be quicker: the fence makes a late commit harmless, and we would wait for its row lock.
+            let name = application_name(self.context.epoch);
+            let _ = timeout(ATTEMPT.0, session.client.execute(TERMINATE, &[&pid, &name])).await;
+        }
+        session
+    }
+}
+
+async fn attempt(session: &Session, batch: &Batch, mix: u64) -> Attempt {
+    let events: Vec<&EventRow> = batch.events.iter().collect();
+    let writes: Vec<&Write> = batch.writes.iter().collect();
+    let error = match write(session, batch, &events, &writes, mix).await {
+        Ok(()) => return Attempt::Known(BatchOutcome::Committed),
+        Err(error) => error,
+    };
+    let found = match fault(&error) {
+        Fault::Applied => return Attempt::Known(BatchOutcome::Committed),
+        Fault::Superseded => return Attempt::Over(describe(&error)),
+        Fault::Unavailable | Fault::Query => return Attempt::Again(describe(&error)),
+        Fault::Unique => conflict::classify(session, batch).await,
+        Fault::Data => bisect::find_guilty(session, batch, mix, &describe(&error)).await,
+    };
+    match found {
+        Ok(Some(outcome)) => Attempt::Known(outcome),
+        Ok(None) => Attempt::Again(format!("unexplained: {}", describe(&error))),
+        Err(error) => Attempt::Again(describe(&error)),
+    }
+}
+
+/// One transaction, one flush: the statement alone where there is one, else all of them between BEGIN and COMMIT
+/// without waiting for any.
+async fn write(
+    session: &Session,
+    batch: &Batch,
+    events: &[&EventRow],
+    writes: &[&Write],
+    mix: u64,
+) -> Result<(), Error> {
+    let fence = fenced(batch, events);
+    if writes.is_empty() {
+        let statement = session.statement(fence.sql).await?;
+        return session.client.execute_raw(&statement, fence.borrowed()).await.map(|_| ());
+    }
+    let mut plan = vec![fence];
+    plan.extend(plan_writes(writes, mix));
+    send(session, &plan, &["BEGIN"], &["COMMIT"]).await
+}
+
+fn fenced(batch: &Batch, events: &[&EventRow]) -> Planned {
+    let writer = batch.writer;
+    let lane = i32::try_from(writer.lane).expect("few lanes");
+    if events.is_empty() {
+        return planned!(FENCE, writer.epoch, lane, writer.number);
+    }
+    let mut params: Vec<Param> = vec![Box::new(writer.epoch), Box::new(lane), Box::new(writer.number)];
+    params.extend(event_arrays(events));
+    Planned { sql: EVENTS_FENCED, params }
+}
+
+/// What the server will say to one statement.
+type Answer<'a> = Pin<Box<dyn Future<Output = Result<(), Error>> + Send + 'a>>;
+
+/// Sends `before`, the statements and `after` in one go; the first error, if any. After an error within a transaction
+/// the server ignores the rest, and COMMIT rolls back whatever it says.
+pub(super) async fn send(
+    session: &Session,
+    plan: &[Planned],
+    before: &[&'static str],
+    after: &[&'static str],
+) -> Result<(), Error> {
+    let mut statements = Vec::with_capacity(plan.len());
+    for planned in plan {
+        statements.push(session.statement(planned.sql).await?);
+    }
+    let client = &session.client;
+    let mut sent: Vec<Answer<'_>> = Vec::new();
+    for sql in before {
+        sent.push(Box::pin(client.batch_execute(sql)));
+    }
+    for (statement, planned) in statements.iter().zip(plan) {
+        sent.push(Box::pin(async move { client.execute_raw(statement, planned.borrowed()).await.map(|_| ()) }));
+    }
+    for sql in after {
+        sent.push(Box::pin(client.batch_execute(sql)));
+    }
+    // The futures are polled in order the first time, so their messages are queued in order; join_all waits for all
+    // answers, so the connection is clean afterwards.
+    join_all(sent).await.into_iter().collect()
+}
