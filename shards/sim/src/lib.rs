@@ -1,1 +1,82 @@
-//! veza-sim
+//! Veza's shards in virtual time. A run is a pure function of its seed: the workload, the faults and the order of
+//! everything come from it, and the same seed gives the same hash. After every step the guarantees of the protocol
+//! are checked against a naive model: the simulated database, which knows what is committed and nothing else.
+
+mod check;
+mod client;
+mod plant;
+mod rng;
+mod store;
+#[cfg(test)]
+mod tests;
+mod workload;
+mod world;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+pub use plant::Plant;
+
+/// What a run has shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// A fingerprint of everything that happened.
+    pub hash: u64,
+    /// Steps taken.
+    pub steps: u64,
+    /// Messages acknowledged, repetitions included.
+    pub acks: u64,
+    /// Frames looked at.
+    pub frames: u64,
+    /// The first guarantee that did not hold.
+    pub violation: Option<String>,
+}
+
+/// Steps between two crashes, on average.
+const CRASH_EVERY: u64 = 700;
+/// Steps that a world is given to settle.
+const SETTLE_STEPS: u64 = 200_000;
+
+/// Runs one world.
+pub fn run(seed: u64, steps: u64, plant: Option<Plant>) -> Report {
+    let mut world = world::World::new(seed, plant);
+    let mut taken = 0;
+    let outcome = catch_unwind(AssertUnwindSafe(|| drive(&mut world, steps, &mut taken)));
+    let violation = match outcome {
+        Ok(result) => result.err(),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("?");
+            Some(format!("an assertion failed: {text}"))
+        }
+    };
+    Report {
+        hash: world.checker.hash(),
+        steps: taken,
+        acks: world.checker.acks,
+        frames: world.checker.frames,
+        violation,
+    }
+}
+
+fn drive(world: &mut world::World, steps: u64, taken: &mut u64) -> Result<(), String> {
+    while *taken < steps {
+        *taken += 1;
+        world.step().map_err(|problem| format!("step {taken}: {problem}"))?;
+        if world.rng.below(CRASH_EVERY) == 0 {
+            world.crash();
+        }
+    }
+    world.calm = true;
+    let mut quiet = 0;
+    for _ in 0..SETTLE_STEPS {
+        *taken += 1;
+        world.step().map_err(|problem| format!("settling, step {taken}: {problem}"))?;
+        // A client that comes back and repeats is under way again: it must be quiet for a while.
+        quiet = if world.is_settled() { quiet + 1 } else { 0 };
+        if quiet > 500 {
+            break;
+        }
+    }
+    let world::World { checker, store, clients, .. } = world;
+    checker.settled(store, clients).map_err(|problem| format!("settled: {problem}"))
+}

@@ -30,7 +30,7 @@ impl Room {
             OpKind::Void { .. } => tip.head = tip.head.next(),
             OpKind::Join { .. } => tip.member_count += 1,
             OpKind::Leave { .. } => tip.member_count = tip.member_count.saturating_sub(1),
-            OpKind::MarkRead { .. } | OpKind::Checkpoint | OpKind::Nothing => {}
+            OpKind::MarkRead { .. } | OpKind::Checkpoint | OpKind::Settled(_) => {}
         }
         op.seq = tip.head;
         op.message_no = tip.message_no;
@@ -79,7 +79,7 @@ impl Room {
                 batch.write(Write::ReadPosition { room_id, user_id, seq, message_no });
             }
             OpKind::Checkpoint => batch.write(Write::ReadCheckpoint { room_id, seq: self.head }),
-            OpKind::Nothing => {}
+            OpKind::Settled(_) => {}
         }
     }
 
@@ -101,19 +101,16 @@ impl Room {
         let key = send.message.client.as_ref().map(|client| (op.user_id, client.id.clone()));
         let hash = send.message.client.as_ref().map(|client| client.hash);
         let user_id = op.user_id;
-        op.kind = OpKind::Nothing;
-        let origins: Vec<_> = op.origin.take().into_iter().chain(op.repeats.drain(..)).collect();
+        let outcome = if duplicate.hash == hash {
+            Ok(body("message_sent", message_sent(duplicate.room_id, duplicate.seq, duplicate.at, true)))
+        } else {
+            Err(idempotency_conflict())
+        };
+        op.kind = OpKind::Settled(outcome);
         if let (Some(key), Some(stored)) = (key, duplicate.hash) {
             self.clients_pending.remove(&key);
+            debug_assert_eq!(key.0, user_id);
             self.remember_client(key, duplicate.seq, duplicate.at, stored, core.limits.ring_events);
-        }
-        for origin in origins {
-            let result = if duplicate.hash == hash {
-                Ok(body("message_sent", message_sent(self.id(), duplicate.seq, duplicate.at, true)))
-            } else {
-                Err(idempotency_conflict())
-            };
-            self.settle(core, user_id, origin, result, None);
         }
     }
 
@@ -121,22 +118,13 @@ impl Room {
     pub fn refuse_op(&mut self, core: &mut Core, index: usize, cause: &str) {
         let (is_event, at) = match self.pending.get(index).map(|op| &op.kind) {
             Some(OpKind::Send(send)) => (true, send.at),
-            Some(OpKind::Void { .. } | OpKind::Nothing) | None => return,
+            Some(OpKind::Void { .. } | OpKind::Settled(_)) | None => return,
             Some(_) => (false, core.now.wall),
         };
         core.stats.voids += u64::from(is_event);
         let error = core.fault(&format!("the store refused a change of room {}: {cause}", self.id().0), is_event);
         self.forget_change(index);
-        if is_event {
-            self.pending[index].kind = OpKind::Void { at, error };
-            return;
-        }
-        let op = &mut self.pending[index];
-        op.kind = OpKind::Nothing;
-        let user_id = op.user_id;
-        if let Some(origin) = op.origin.take() {
-            self.settle(core, user_id, origin, Err(error), None);
-        }
+        self.pending[index].kind = if is_event { OpKind::Void { at, error } } else { OpKind::Settled(Err(error)) };
     }
 
     /// Takes back what an operation under way has entered besides itself.

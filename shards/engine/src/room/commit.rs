@@ -42,7 +42,12 @@ impl Room {
             OpKind::Join { caller, at, point } => self.apply_join(core, origin, &caller, at, &point, seq, message_no),
             OpKind::Leave { caller } => self.apply_leave(core, origin, &caller),
             OpKind::MarkRead { caller, seq, message_no } => self.apply_read(core, origin, &caller, seq, message_no),
-            OpKind::Checkpoint | OpKind::Nothing => {}
+            OpKind::Settled(outcome) => {
+                for origin in origin.into_iter().chain(repeats) {
+                    self.settle(core, user_id, origin, outcome.clone(), None);
+                }
+            }
+            OpKind::Checkpoint => {}
         }
     }
 

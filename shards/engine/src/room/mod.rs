@@ -17,6 +17,7 @@ mod table;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::core::Outcome;
 use crate::id::{ConnId, RoomId, Seq, UserId};
 use crate::map::Map;
 use crate::peer::{Asker, Caller, Origin};
@@ -121,8 +122,8 @@ enum OpKind {
         message_no: u64,
     },
     Checkpoint,
-    /// Fell out of its batch; answered already.
-    Nothing,
+    /// Fell out of its batch; answered when its turn comes.
+    Settled(Outcome),
 }
 
 #[derive(Debug)]

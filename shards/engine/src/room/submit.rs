@@ -159,6 +159,10 @@ impl Room {
             Some(Work::Command { origin, caller, command: Box::new(Command::SendMessage(send)) })
         };
         let refused = match self.known_client(&caller, &send) {
+            // Behind other changes of this connection it would be answered before them: it waits for its turn.
+            Known::UnderWay(_) if self.busy.get(&origin.asker).is_some_and(|busy| busy.changes > 0) => {
+                return again(origin, caller, send);
+            }
             Known::UnderWay(index) => {
                 self.busy_mut(origin.asker).changes += 1;
                 self.pending[index].repeats.push(origin);

@@ -60,15 +60,16 @@ impl Rooms {
         }
     }
 
-    /// A room was created and committed on its creator's shard.
+    /// A room was created and committed on its creator's shard. Somebody may have found it in the store before this
+    /// comes: then it is here (or on its way) and may have changed since.
     pub fn install(&mut self, core: &mut Core, state: RoomState) {
         let room_id = state.meta.room_id;
-        let room = Room::new(state, core);
-        let before = self.map.insert(room_id, Slot::Ready(Box::new(room)));
-        core.stats.rooms_loaded += 1;
-        if let Some(Slot::Loading(waiting)) = before {
-            self.serve(core, room_id, waiting);
+        if self.map.contains_key(&room_id) {
+            return;
         }
+        let room = Room::new(state, core);
+        self.map.insert(room_id, Slot::Ready(Box::new(room)));
+        core.stats.rooms_loaded += 1;
     }
 
     /// A room was read.

@@ -1,7 +1,5 @@
 //! From a token to a user: verified at the edge, looked up in the store, entered at the user's home.
 
-use std::collections::VecDeque;
-
 use super::{Known, Pending, Phase, SessionUser, Sessions};
 use crate::core::{Core, LoadFor, error, overloaded, store_unavailable};
 use crate::fanout::{Frame, FrameClass};
@@ -82,12 +80,7 @@ impl Sessions {
         let known = self.known_user(&identity);
         let load = Load::Identify { identity: identity.clone() };
         let Some(session) = self.get(conn) else { return };
-        let early = match std::mem::replace(&mut session.phase, Phase::Anonymous) {
-            Phase::Authenticating(pending) => pending.early,
-            Phase::Anonymous => VecDeque::new(),
-            Phase::Ready(_) => unreachable!("authenticates once"),
-        };
-        let pending = Pending { identity, reply_to, caller: None, early };
+        let pending = Pending { identity, reply_to, caller: None };
         session.phase = Phase::Authenticating(Box::new(pending));
         if let Some((user_id, username)) = known {
             return self.identified(core, conn, user_id, username);
@@ -195,7 +188,7 @@ impl Sessions {
         let Phase::Authenticating(pending) = std::mem::replace(&mut session.phase, Phase::Anonymous) else {
             unreachable!("matched above")
         };
-        let Pending { identity, reply_to, caller, early } = *pending;
+        let Pending { identity, reply_to, caller } = *pending;
         let caller = caller.expect("attached after it was identified");
         let user = SessionUser {
             caller,
@@ -214,10 +207,7 @@ impl Sessions {
         };
         self.push(core, conn.slot, Frame::new(frame), FrameClass::Reply);
         self.set_timer(core, conn);
-        for (id, command) in early {
-            self.dispatch(core, conn, id, command);
-        }
-        self.relax(core, conn);
+        self.dispatch_deferred(core, conn);
     }
 
     fn refresh_with(

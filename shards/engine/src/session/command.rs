@@ -47,9 +47,8 @@ impl Sessions {
     }
 
     fn arrived(&mut self, core: &mut Core, conn: ConnId, id: Option<RequestId>, command: Command) {
-        let most = core.limits.inflight_per_conn_max as usize;
         let Some(session) = self.get(conn) else { return };
-        match (&mut session.phase, command) {
+        match (&session.phase, command) {
             (Phase::Ready(_), command) => self.dispatch(core, conn, id, command),
             (Phase::Anonymous, Command::Authenticate { token }) => {
                 core.effects.push_back(Effect::Verify { conn, purpose: VerifyFor::Authenticate(id), token });
@@ -57,18 +56,35 @@ impl Sessions {
             (Phase::Authenticating(_), Command::Authenticate { .. }) => {
                 self.send_error(core, conn, id.as_ref(), &already_authenticated());
             }
-            (Phase::Authenticating(pending), command) => {
-                if pending.early.len() >= most {
-                    return self.send_error(core, conn, id.as_ref(), &overloaded());
-                }
-                pending.early.push_back((id, command));
-                self.restrain(core, conn);
-            }
+            (Phase::Authenticating(_), command) => self.defer(core, conn, id, command),
             (Phase::Anonymous, _) => {
                 let error = error(ErrorCode::Unauthenticated, "authenticate first");
                 self.send_error(core, conn, id.as_ref(), &error);
             }
         }
+    }
+
+    /// Keeps a command until those before it have been answered.
+    fn defer(&mut self, core: &mut Core, conn: ConnId, id: Option<RequestId>, command: Command) {
+        let most = core.limits.inflight_per_conn_max as usize;
+        let Some(session) = self.get(conn) else { return };
+        if session.deferred.len() >= most {
+            return self.send_error(core, conn, id.as_ref(), &overloaded());
+        }
+        session.deferred.push_back((id, command));
+        self.restrain(core, conn);
+    }
+
+    /// What was waited for is through.
+    pub(super) fn dispatch_deferred(&mut self, core: &mut Core, conn: ConnId) {
+        while let Some(session) = self.get(conn) {
+            if session.defers() {
+                return;
+            }
+            let Some((id, command)) = session.deferred.pop_front() else { break };
+            self.dispatch(core, conn, id, command);
+        }
+        self.relax(core, conn);
     }
 
     /// A command of an authenticated connection.
@@ -83,6 +99,7 @@ impl Sessions {
                 self.send_error(core, conn, id.as_ref(), &error);
             }
             Command::Authenticate { .. } => self.send_error(core, conn, id.as_ref(), &already_authenticated()),
+            command if self.get(conn).is_some_and(|session| session.defers()) => self.defer(core, conn, id, command),
             Command::RefreshToken { token } => {
                 core.effects.push_back(Effect::Verify { conn, purpose: VerifyFor::Refresh(id), token });
             }
@@ -153,7 +170,7 @@ impl Sessions {
     pub(super) fn restrain(&mut self, core: &mut Core, conn: ConnId) {
         let (commands, bytes) = (core.limits.inflight_per_conn_max, core.limits.reply_bytes_max);
         let Some(session) = self.get(conn) else { return };
-        let waits = matches!(session.phase, Phase::Authenticating(_));
+        let waits = session.defers();
         let much = session.inflight >= commands || session.outbox.reply_bytes() >= bytes;
         if !session.paused && (waits || much) {
             session.paused = true;
@@ -165,7 +182,7 @@ impl Sessions {
     pub(super) fn relax(&mut self, core: &mut Core, conn: ConnId) {
         let (commands, bytes) = (core.limits.inflight_per_conn_max / 2, core.limits.reply_bytes_max / 2);
         let Some(session) = self.get(conn) else { return };
-        let waits = matches!(session.phase, Phase::Authenticating(_));
+        let waits = session.defers();
         if session.paused && !waits && session.inflight <= commands && session.outbox.reply_bytes() <= bytes {
             session.paused = false;
             core.effects.push_back(Effect::Resume { conn });

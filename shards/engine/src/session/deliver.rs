@@ -136,14 +136,14 @@ impl Sessions {
                 }
             }
             self.send_error(core, conn, resuming.id.as_ref(), &store_unavailable());
-            return self.relax(core, conn);
+            return self.dispatch_deferred(core, conn);
         }
         let data = object(|o| o.array("rooms", &verdicts, write_verdict).end());
         self.send_reply(core, conn, resuming.id.as_ref(), "resumed", &data);
         for verdict in &verdicts {
             self.release(core, conn, verdict.room_id);
         }
-        self.relax(core, conn);
+        self.dispatch_deferred(core, conn);
     }
 
     /// The user's membership is over: nothing of the room reaches these connections any more.

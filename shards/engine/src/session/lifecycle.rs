@@ -38,6 +38,7 @@ impl Sessions {
             limited: MinuteCount::default(),
             subs: Vec::new(),
             resumes: Vec::new(),
+            deferred: std::collections::VecDeque::new(),
         };
         self.slots[slot] = Some(Box::new(session));
         core.stats.connections += 1;

@@ -41,7 +41,6 @@ struct Pending {
     /// The `authenticate` command's id, if that is how it came.
     reply_to: Option<RequestId>,
     caller: Option<Caller>,
-    early: VecDeque<(Option<RequestId>, Command)>,
 }
 
 #[derive(Debug)]
@@ -112,6 +111,15 @@ struct Session {
     limited: MinuteCount,
     subs: Vec<Sub>,
     resumes: Vec<Resuming>,
+    /// Commands that came while it authenticated, or behind a `resume` whose rooms have not all answered.
+    deferred: VecDeque<(Option<RequestId>, Command)>,
+}
+
+impl Session {
+    /// Commands must wait, so that they keep their order.
+    fn defers(&self) -> bool {
+        matches!(self.phase, Phase::Authenticating(_)) || !self.resumes.is_empty()
+    }
 }
 
 /// A room as this shard's connections see it.

@@ -66,7 +66,7 @@ impl Users {
             return core.reply(creation.origin, Err(overloaded()), None);
         }
         user.creations.push_back(creation);
-        if user.creations.len() == 1 {
+        if user.creations.len() == 1 && !user.creating {
             self.begin_creation(core, user_id);
         }
     }
@@ -148,6 +148,7 @@ impl Users {
         self.reserve_ids(core);
         let user = self.map.get_mut(&user_id).expect("has a creation");
         let mut creation = user.creations.pop_front().expect("has a creation");
+        user.creating = true;
         let known = creation.known.take().expect("loaded before");
         let meta = new_meta(core, room_id, user_id, &creation.what);
         let kind = UserOpKind::Create { meta: Box::new(meta), participants: known.users, creation: Box::new(creation) };
@@ -193,6 +194,14 @@ impl Users {
                 }
             }
         }
+        self.creation_written(core, user_id);
+    }
+
+    /// A creation is out of the journal: the next one begins.
+    fn creation_written(&mut self, core: &mut Core, user_id: UserId) {
+        if let Some(user) = self.map.get_mut(&user_id) {
+            user.creating = false;
+        }
         self.begin_creation(core, user_id);
     }
 
@@ -201,14 +210,14 @@ impl Users {
         let Creation { origin, caller, what, .. } = creation;
         let user_id = caller.user_id;
         answer_earlier(core, origin, caller, &what, earlier);
-        self.begin_creation(core, user_id);
+        self.creation_written(core, user_id);
     }
 
     /// A creation that the store refused.
     pub(super) fn creation_refused(&mut self, core: &mut Core, creation: Creation, error: Box<CommandError>) {
         let user_id = creation.caller.user_id;
         core.reply(creation.origin, Err(error), None);
-        self.begin_creation(core, user_id);
+        self.creation_written(core, user_id);
     }
 }
 

@@ -39,6 +39,8 @@ struct User {
     messages: Bucket,
     http: Bucket,
     creations: VecDeque<Creation>,
+    /// A creation is in the journal: the next one begins after it.
+    creating: bool,
     pending: VecDeque<UserOp>,
     submitted: usize,
     used: Mono,
@@ -91,6 +93,7 @@ impl Users {
                 messages: Bucket::full(message_rate(core), now),
                 http: Bucket::full(command_rate(core), now),
                 creations: VecDeque::new(),
+                creating: false,
                 pending: VecDeque::new(),
                 submitted: 0,
                 used: now,

@@ -1,0 +1,190 @@
+//! A client of the simulated world: what it has asked, what it was told, and whether that fits together.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use serde_json::Value;
+use veza_engine::id::{ConnId, RoomId};
+
+/// A command without an answer yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// `send_message` with this client id and content.
+    Send { room: RoomId, client_id: String, content: String },
+    /// `join_room` or `subscribe`, from this position.
+    Subscribe { room: RoomId, last_seq: Option<u64> },
+    /// `unsubscribe` or `leave_room`.
+    End { room: RoomId, leaves: bool },
+    /// `resume`.
+    Resume { rooms: Vec<(RoomId, u64)> },
+    /// `create_room` with this client id.
+    CreateRoom { client_id: String },
+    /// `create_dm`.
+    CreateDm,
+    /// Another command about a room.
+    Room { room: RoomId },
+    /// Anything else.
+    Other,
+}
+
+impl Asked {
+    /// The room whose order the answer keeps.
+    pub fn room(&self) -> Option<RoomId> {
+        match self {
+            Asked::Send { room, .. }
+            | Asked::Subscribe { room, .. }
+            | Asked::End { room, .. }
+            | Asked::Room { room } => Some(*room),
+            _ => None,
+        }
+    }
+}
+
+/// A subscription as the client understands it.
+#[derive(Clone, Copy, Debug)]
+pub struct Tracking {
+    /// The next event must be this one.
+    pub expected: u64,
+    /// The head at which it was taken; what comes up to here is replayed.
+    pub taken_at: u64,
+}
+
+/// One client: a device of a user.
+#[derive(Debug, Default)]
+pub struct Client {
+    /// Its user's number (the token's subject).
+    pub user: u64,
+    /// Its connection.
+    pub conn: Option<ConnId>,
+    /// The engine's id of the user, once known.
+    pub user_id: Option<u64>,
+    /// `auth_success` was seen.
+    pub ready: bool,
+    /// Reads only now and then.
+    pub slow: bool,
+    /// Bytes read that are no whole frame yet.
+    pub rx: Vec<u8>,
+    pub(crate) next_id: u64,
+    /// Commands without an answer, by id.
+    pub asked: BTreeMap<u64, Asked>,
+    pub(crate) order: BTreeMap<RoomId, VecDeque<u64>>,
+    /// Subscriptions of this connection.
+    pub subs: BTreeMap<RoomId, Tracking>,
+    /// Last seen positions and epochs, over connections.
+    pub seen: BTreeMap<RoomId, (u64, u64)>,
+    /// Events of conversations seen on this connection.
+    pub dm_seen: BTreeMap<RoomId, BTreeSet<u64>>,
+    /// Conversations resumed on this connection: an event may come twice.
+    pub dm_resumed: BTreeSet<RoomId>,
+    /// Messages that have no acknowledgement yet, to be sent again.
+    pub unacked: Vec<(RoomId, String, String)>,
+    /// Numbers the client ids.
+    pub sends: u64,
+}
+
+impl Client {
+    /// Notes a command; gives its id.
+    pub fn ask(&mut self, asked: Asked) -> u64 {
+        self.next_id += 1;
+        if let Some(room) = asked.room() {
+            self.order.entry(room).or_default().push_back(self.next_id);
+        }
+        self.asked.insert(self.next_id, asked);
+        self.next_id
+    }
+
+    /// The connection is gone: what was asked has no answer.
+    pub fn disconnected(&mut self) {
+        self.conn = None;
+        self.ready = false;
+        self.rx.clear();
+        self.asked.clear();
+        self.order.clear();
+        self.subs.clear();
+        self.dm_seen.clear();
+        self.dm_resumed.clear();
+    }
+
+    /// An answer: which command it is for; complains of a missing one, and of one out of turn.
+    pub fn answered(&mut self, id: u64, may_overtake: bool) -> Result<Asked, String> {
+        let asked = self.asked.remove(&id).ok_or_else(|| format!("an answer to {id}, which has none to come"))?;
+        if let Some(room) = asked.room() {
+            let order = self.order.get_mut(&room).expect("entered with the command");
+            match order.iter().position(|other| *other == id) {
+                Some(0) => {
+                    order.pop_front();
+                }
+                Some(place) if may_overtake => {
+                    order.remove(place);
+                }
+                _ => return Err(format!("the answer to {id} ({asked:?}) came before those to {order:?}")),
+            }
+        }
+        Ok(asked)
+    }
+
+    /// An event of a room it is subscribed to, or of a conversation.
+    pub fn event(&mut self, room: RoomId, seq: u64, is_dm: bool) -> Result<(), String> {
+        if is_dm {
+            let fresh = self.dm_seen.entry(room).or_default().insert(seq);
+            if !fresh && !self.dm_resumed.contains(&room) {
+                return Err(format!("event {seq} of conversation {} came twice", room.0));
+            }
+            let seen = self.seen.entry(room).or_default();
+            if seq == seen.0 + 1 {
+                seen.0 = seq;
+            }
+            return Ok(());
+        }
+        let Some(tracking) = self.subs.get_mut(&room) else {
+            return Err(format!("event {seq} of room {} without a subscription", room.0));
+        };
+        if seq != tracking.expected {
+            return Err(format!("event {seq} of room {}, but {} is next", room.0, tracking.expected));
+        }
+        tracking.expected += 1;
+        self.seen.entry(room).or_default().0 = seq;
+        Ok(())
+    }
+
+    /// A subscription begins: its first event is the one after `seq - replayed`.
+    pub fn subscribed(&mut self, room: RoomId, asked_last: Option<u64>, data: &Value) -> Result<(), String> {
+        let number = |name: &str| data[name].as_u64().ok_or_else(|| format!("no {name} in {data}"));
+        let (seq, replayed) = (number("seq")?, number("replayed")?);
+        let recovered = data["recovered"].as_bool().ok_or("no recovered")?;
+        match (recovered, asked_last) {
+            (true, Some(last)) if seq - replayed != last => {
+                return Err(format!("recovered from {} although {last} was asked for", seq - replayed));
+            }
+            (false, _) if replayed != 0 => return Err("replays without having recovered".into()),
+            (true, None) => return Err("recovered without a position".into()),
+            _ => {}
+        }
+        self.subs.insert(room, Tracking { expected: seq - replayed + 1, taken_at: seq });
+        let epoch = data["room"]["epoch"].as_u64().or(data["epoch"].as_u64()).unwrap_or(0);
+        self.seen.insert(room, (seq - replayed, epoch));
+        Ok(())
+    }
+}
+
+/// Splits whole WebSocket frames off the front: (opcode, payload).
+pub fn frames(rx: &mut Vec<u8>) -> Vec<(u8, Vec<u8>)> {
+    let mut out = Vec::new();
+    let mut at = 0;
+    while let Some((opcode, start, end)) = frame_at(&rx[at..]) {
+        out.push((opcode, rx[at + start..at + end].to_vec()));
+        at += end;
+    }
+    rx.drain(..at);
+    out
+}
+
+/// Opcode, start and end of the payload of a whole frame at the beginning.
+pub fn frame_at(bytes: &[u8]) -> Option<(u8, usize, usize)> {
+    let first = *bytes.first()?;
+    let (start, len) = match *bytes.get(1)? {
+        126 => (4, usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?))),
+        127 => (10, u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?) as usize),
+        short => (2, usize::from(short)),
+    };
+    (bytes.len() >= start + len).then_some((first & 0x0F, start, start + len))
+}

@@ -1,0 +1,45 @@
+//! Faults planted around the engine, to show that the checker finds what it is there for.
+
+/// A fault of the kind that the guarantees exclude.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Plant {
+    /// The store says "committed" before it has committed, so that acknowledgements come too early.
+    AckBeforeCommit,
+    /// An event is pushed to a subscriber before its batch is written.
+    PushBeforeCommit,
+    /// The store drops a refused event without a word and writes the rest.
+    HoleAfterRefusal,
+    /// The store, having lost an answer, writes a batch a second time under new positions.
+    DuplicateAfterLostResult,
+    /// The store takes a foreign row for its own and says "committed".
+    ForeignTakenForOwn,
+    /// A reply names a head that is not committed.
+    UncommittedHead,
+    /// An event reaches a connection after it has left the room.
+    EventAfterLeaving,
+    /// A message between shards is dropped when the ring is full.
+    DropOnFullRing,
+    /// A page of a replay loses its last event.
+    ShortReplay,
+    /// Two messages between shards change places.
+    Reorder,
+}
+
+impl Plant {
+    /// All of them.
+    pub const ALL: [Plant; 10] = {
+        use Plant::*;
+        [
+            AckBeforeCommit,
+            PushBeforeCommit,
+            HoleAfterRefusal,
+            DuplicateAfterLostResult,
+            ForeignTakenForOwn,
+            UncommittedHead,
+            EventAfterLeaving,
+            DropOnFullRing,
+            ShortReplay,
+            Reorder,
+        ]
+    };
+}
