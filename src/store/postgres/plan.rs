@@ -34,9 +34,19 @@ const READ_POSITIONS: &str = "UPDATE members m SET last_read_seq = u.seq, last_r
      FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) AS u(room_id, user_id, seq, message_no)
      WHERE m.room_id = u.room_id AND m.user_id = u.user_id AND m.last_read_seq < u.seq";
 const MEMBER_COUNTS: &str = "UPDATE rooms r SET member_count = u.count FROM unnest($1::bigint[], $2::integer[]) AS u(room_id, count) WHERE r.room_id = u.room_id";
-const CHECKPOINTS: &str =
-    "UPDATE rooms r SET read_checkpoint = u.seq FROM unnest($1::bigint[], $2::bigint[]) AS u(room_id, seq)
-     WHERE r.room_id = u.room_id AND r.read_checkpoint < u.seq";
+const CHECKPOINTS: &str = "WITH wanted AS (
+         SELECT r.room_id, r.read_checkpoint AS before, u.seq
+         FROM unnest($1::bigint[], $2::bigint[]) AS u(room_id, seq) JOIN rooms r ON r.room_id = u.room_id
+         WHERE r.read_checkpoint < u.seq
+     ), own AS (
+         SELECT e.room_id, e.author_id, max(e.seq) AS seq, max(e.message_no) AS message_no
+         FROM wanted w JOIN events e ON e.room_id = w.room_id AND e.seq > w.before AND e.seq <= w.seq
+         WHERE e.kind = 1 GROUP BY e.room_id, e.author_id
+     ), folded AS (
+         UPDATE members m SET last_read_seq = own.seq, last_read_no = own.message_no FROM own
+         WHERE m.room_id = own.room_id AND m.user_id = own.author_id AND m.last_read_seq < own.seq
+     )
+     UPDATE rooms r SET read_checkpoint = w.seq FROM wanted w WHERE r.room_id = w.room_id";
 
 /// An owned parameter.
 pub(super) type Param = Box<dyn ToSql + Sync + Send>;
