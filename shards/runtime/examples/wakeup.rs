@@ -37,7 +37,7 @@ async fn shard(end: Arc<End>, answer: Arc<End>) -> Vec<u64> {
             answer.bell.ring();
         }
         if poller.collect().unwrap() {
-            while poller.next().is_some() {}
+            while poller.next_ready().is_some() {}
             continue;
         }
         end.bell.announce_sleep();

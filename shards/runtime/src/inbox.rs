@@ -86,7 +86,7 @@ pub struct Report {
 }
 
 /// The queue is full; nothing happened. Carries what was refused.
-pub struct Full(pub Posted);
+pub struct Full(pub Box<Posted>);
 
 /// The queues of one shard.
 pub struct Inbox {
@@ -107,7 +107,7 @@ impl Inbox {
     /// [`Full`] for [`Posted::Http`] beyond [`HTTP_WAITING_MAX`]; never for anything else.
     pub fn post(&self, posted: Posted) -> Result<(), Full> {
         match posted {
-            http @ Posted::Http { .. } => self.http.push(http).map_err(Full)?,
+            http @ Posted::Http { .. } => self.http.push(http).map_err(|posted| Full(Box::new(posted)))?,
             sure => self.sure.push(sure),
         }
         self.bell.ring();

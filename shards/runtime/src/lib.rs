@@ -3,6 +3,7 @@
 //! [`Runtime::new`] makes the queues, [`Runtime::start`] the threads; other threads reach a shard by [`Post`] only. What
 //! a shard does with sockets, store and tokens is the [`Edge`]'s. glommio is known to [`reactor`] and [`executor`] alone.
 
+pub mod accept;
 pub mod clock;
 pub mod doorbell;
 pub mod edge;

@@ -162,7 +162,7 @@ impl Poller {
 
     /// The next descriptor that is ready, of those collected. Bell and timer are dealt with here: whoever is awake
     /// looks at the queues and at the clock anyway.
-    pub fn next(&mut self) -> Option<Ready> {
+    pub fn next_ready(&mut self) -> Option<Ready> {
         while let Some(event) = self.events.get(self.next) {
             self.next += 1;
             let (data, flags) = (event.data, event.flags);

@@ -183,7 +183,7 @@ impl<E: Edge> Pump<E> {
         if !self.poller.collect()? {
             return Ok(false);
         }
-        while let Some(ready) = self.poller.next() {
+        while let Some(ready) = self.poller.next_ready() {
             worked = true;
             if ready.token == LISTENER {
                 self.accept_ready = true;
@@ -353,7 +353,7 @@ impl<E: Edge> Pump<E> {
             runtime: self.stats,
             edge: self.edge.counters(),
             quiet: self.shard.is_quiet(),
-            sockets: self.sockets.len(),
+            sockets: self.sockets.count(),
         }
     }
 
@@ -424,11 +424,10 @@ impl<E: Edge> Pump<E> {
         match effect {
             Effect::Store(batch) => self.edge.store(batch),
             Effect::Load { id, load } => self.edge.load(id, load),
-            Effect::Verify { conn, purpose, token } => {
-                let Some(open) = self.sockets.get_mut(conn) else { return };
-                let result = self.edge.verify(self.now, &mut open.conn, &token);
-                self.shard.handle(self.now, Input::Verified { conn, purpose, result });
-            }
+            Effect::Verify { conn, purpose, token } => self.with(conn, |edge, io| {
+                let result = edge.verify(io.now, io.conn, &token);
+                io.shard.handle(io.now, Input::Verified { conn, purpose, result });
+            }),
             Effect::Close { conn, code } => self.with(conn, |edge, io| edge.on_close(io, code)),
             Effect::Pause { conn } => self.with(conn, |_, io| io.reading(false)),
             Effect::Resume { conn } => self.with(conn, |_, io| io.reading(true)),

@@ -77,7 +77,7 @@ impl<C> Sockets<C> {
     }
 
     /// Open sockets.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.slots.len() - self.free.len()
     }
 
@@ -119,6 +119,6 @@ mod tests {
         assert!(sockets.remove(first).is_none());
         assert_eq!(sockets.get_mut(second).map(|open| open.conn), Some('b'));
         assert_eq!(sockets.ids().collect::<Vec<_>>(), [second]);
-        assert_eq!(sockets.len(), 1);
+        assert_eq!(sockets.count(), 1);
     }
 }

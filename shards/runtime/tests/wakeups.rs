@@ -18,7 +18,7 @@ fn bell() -> Arc<Doorbell> {
 /// Blocks until something is ready, as a driver does, and takes it in.
 fn sleep(poller: &mut Poller) {
     poller.collect_blocking().unwrap();
-    while poller.next().is_some() {}
+    while poller.next_ready().is_some() {}
 }
 
 #[test]
