@@ -47,11 +47,18 @@ impl<'a> Sources<'a> {
             variables.insert(name, (value, "environment".to_owned()));
         }
         for (name, (value, place)) in variables {
-            if name.starts_with(PREFIX) && !name.starts_with(TEST_PREFIX) {
+            if name.starts_with(PREFIX) && !name.starts_with(TEST_PREFIX) && !is_service_link(&name) {
                 apply_variable(config, &place, &name, value, problems);
             }
         }
     }
+}
+
+/// Whether a container platform made the variable, for a service that is called "veza": VEZA_SERVICE_HOST,
+/// VEZA_PORT_8080_TCP_ADDR and the like.
+fn is_service_link(name: &str) -> bool {
+    let made = ["_SERVICE_HOST", "_SERVICE_PORT", "_TCP", "_UDP"].iter().any(|part| name.contains(part));
+    !name.contains("__") && (made || name.ends_with("_PORT"))
 }
 
 /// The line of a byte offset, from 1.

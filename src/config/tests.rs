@@ -91,6 +91,14 @@ fn the_environment_overrides_dotenv_which_overrides_the_file() {
 }
 
 #[test]
+fn variables_that_a_platform_makes_for_a_service_of_our_name_are_left_alone() {
+    let names = ["VEZA_SERVICE_HOST", "VEZA_SERVICE_PORT_HTTP", "VEZA_PORT", "VEZA_PORT_8080_TCP_ADDR", "VEZA_TEST_X"];
+    let env: Vec<(&str, &str)> = names.iter().map(|name| (*name, "tcp://10.0.0.1:8080")).collect();
+    assert_eq!(load("links", "", &env).unwrap().0, Config::default());
+    assert!(load("links", "", &[("VEZA_SERVER__SERVICE_HOST", "x")]).is_err());
+}
+
+#[test]
 fn a_line_of_dotenv_that_cannot_be_read_is_named_but_not_shown() {
     let scratch = Scratch::new("dotenv");
     let dotenv = scratch.file(".env", "A=1\nVEZA_SECURITY__JWT_SECRET='hunter2\n");
