@@ -13,12 +13,12 @@ CREATE TABLE id_blocks (
     name TEXT NOT NULL PRIMARY KEY,
     next INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-INSERT INTO id_blocks (name, next) VALUES ('room', 1);
+INSERT INTO id_blocks (name, next) VALUES ('room', 1), ('user', 1);
 
 -- A user is a pair (iss, sub). The server's own users have iss 'veza' and their user_id as sub.
 -- skeleton: the username in lower case; that is all folding needed, since usernames are of [A-Za-z0-9_.-].
 CREATE TABLE users (
-    user_id       INTEGER PRIMARY KEY AUTOINCREMENT,
+    user_id       INTEGER PRIMARY KEY,
     iss           TEXT NOT NULL,
     sub           TEXT NOT NULL,
     username      TEXT NOT NULL,

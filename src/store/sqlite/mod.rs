@@ -1,41 +1,213 @@
-//! SQLite: bundled, the default.
+//! SQLite, bundled: the default, so that the server runs with nothing else installed. WAL, synchronous = FULL. One
+//! thread writes (all batches that wait go into one transaction), a few read; both sides take closed enums from
+//! bounded queues and answer through [`Completions`].
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+mod account;
+mod batch;
+mod diagnose;
+mod identify;
+mod load_page;
+mod load_room;
+mod load_user;
+mod open;
+mod reader;
+mod rows;
+mod write;
+mod writer;
 
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crossbeam::channel::{Sender, TrySendError};
 use tokio::sync::oneshot;
 use veza_engine::id::ShardId;
-use veza_engine::store::{Batch, Load};
+use veza_engine::store::{Batch, Load, LoadError, Loaded};
 
+use super::lock::FileLock;
 use super::report::Meter;
-use super::{AuthAnswer, AuthError, AuthRequest, Completions, DoctorReport, StoreConfig, StoreError};
+use super::{AuthAnswer, AuthError, AuthRequest, Completions, StoreConfig, StoreError};
+pub(super) use open::{check, migrate};
+use reader::{Ask, Asks};
+use writer::{Call, Job};
+
+/// Where an answer to the control thread goes.
+type AuthReply = oneshot::Sender<Result<AuthAnswer, AuthError>>;
+
+/// Calls (writes that are no batches) waiting for the writer; beyond: `Unavailable`.
+const CALLS_MAX: usize = 4096;
+/// Reading threads: more do not help, the pages are in memory.
+const READERS_MAX: u32 = 4;
 
 /// The open database.
 pub(super) struct Sqlite {
+    shared: Arc<Shared>,
+    jobs: Sender<Job>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Held until the threads are gone: no second server on this database.
+    _lock: FileLock,
+}
+
+/// What all threads of the store see.
+struct Shared {
     meter: Meter,
+    completions: Arc<dyn Completions>,
+    asks: Asks,
+    /// Calls in the writer's queue.
+    calls_waiting: AtomicUsize,
+    incarnation: u64,
+    auto_provision: bool,
+    loads_max: u64,
+    load_deadline: Duration,
 }
 
 impl Sqlite {
+    /// Takes the lock of the database, brings its schema up to date, tells a restored copy, starts the threads.
     pub fn open(
-        _path: PathBuf,
-        _config: StoreConfig,
-        _completions: Arc<dyn Completions>,
+        path: PathBuf,
+        config: StoreConfig,
+        completions: Arc<dyn Completions>,
     ) -> Result<Arc<Sqlite>, StoreError> {
-        Ok(Arc::new(Sqlite { meter: Meter::new("sqlite") }))
+        let lock = open::lock(&path, config.lock_wait)?;
+        open::migrate_locked(&path)?;
+        let connection = open::writer(&path)?;
+        let incarnation = open::incarnation(&connection, &path, &config.data_dir)?;
+        open::forget_former_writers(&connection, config.writer_epoch)?;
+        let shared = Arc::new(Shared {
+            meter: Meter::new("sqlite"),
+            completions,
+            asks: Asks::default(),
+            calls_waiting: AtomicUsize::new(0),
+            incarnation,
+            auto_provision: config.auto_provision,
+            loads_max: config.loads_max as u64,
+            load_deadline: config.load_deadline,
+        });
+        let lanes = usize::from(config.shards) * usize::from(config.lanes);
+        let (jobs, waiting) = crossbeam::channel::bounded(lanes + CALLS_MAX + 1);
+        let mut threads = Vec::new();
+        for index in 0..config.max_connections.clamp(1, READERS_MAX) {
+            let connection = open::reader(&path)?;
+            let (shared, jobs) = (shared.clone(), jobs.clone());
+            threads.push(spawn(format!("sqlite-read-{index}"), move || reader::run(&shared, &connection, &jobs))?);
+        }
+        // The writer's own is counted as well.
+        shared.meter.connections.store(threads.len() as u64 + 1, Relaxed);
+        shared.meter.went_up();
+        let owned = shared.clone();
+        threads.push(spawn("sqlite-write".into(), move || writer::Writer::new(owned, connection, waiting).run())?);
+        Ok(Arc::new(Sqlite { shared, jobs, threads: Mutex::new(threads), _lock: lock }))
     }
-    pub fn submit(&self, _shard: ShardId, _batch: Box<Batch>) {}
-    pub fn load(&self, _shard: ShardId, _id: u64, _load: Load) {}
-    pub fn auth(&self, _request: AuthRequest, _reply: oneshot::Sender<Result<AuthAnswer, AuthError>>) {}
+
+    /// Hands a batch to the writer.
+    pub fn submit(&self, shard: ShardId, batch: Box<Batch>) {
+        self.shared.meter.batches_waiting.fetch_add(1, Relaxed);
+        match self.jobs.try_send(Job::Batch { shard, batch }) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => panic!("more batches than lanes are under way"),
+            // Closed: whoever submits now gets no answer, as documented.
+            Err(TrySendError::Disconnected(_)) => {}
+        }
+    }
+
+    /// Hands a query to whom it concerns.
+    pub fn load(&self, shard: ShardId, id: u64, load: Load) {
+        let ticket = Ticket::new(&self.shared, shard, id);
+        let before = self.shared.meter.loads_waiting.fetch_add(1, Relaxed);
+        if before >= self.shared.loads_max {
+            return ticket.answer(Err(LoadError::Unavailable));
+        }
+        match load {
+            Load::ReserveRooms { count } => self.shared.call(&self.jobs, Call::Reserve { ticket, count }),
+            Load::Identify { identity } => self.shared.asks.push_identify(ticket, identity),
+            load => self.shared.asks.push(Ask::Load { ticket, load }),
+        }
+    }
+
+    /// Hands a request of the control thread to whom it concerns.
+    pub fn auth(&self, request: AuthRequest, reply: AuthReply) {
+        match request {
+            AuthRequest::FindLogin { username } => self.shared.asks.push(Ask::Login { username, reply }),
+            request => self.shared.call(&self.jobs, Call::Auth { request, reply }),
+        }
+    }
+
+    /// Health and counters.
     pub fn meter(&self) -> &Meter {
-        &self.meter
+        &self.shared.meter
     }
-    pub fn close(&self) {}
+
+    /// Writes and answers what came before, then ends the threads. Idempotent.
+    pub fn close(&self) {
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        if threads.is_empty() {
+            return;
+        }
+        self.shared.asks.close();
+        // Blocks only while the queue is full, and the writer is emptying it.
+        let _ = self.jobs.send(Job::Close);
+        for thread in threads {
+            let _ = thread.join();
+        }
+    }
 }
 
-pub(super) fn migrate(_path: &Path) -> Result<Vec<String>, StoreError> {
-    Ok(Vec::new())
+impl Drop for Sqlite {
+    fn drop(&mut self) {
+        self.close();
+    }
 }
 
-pub(super) fn check(_path: &Path) -> Result<DoctorReport, StoreError> {
-    Ok(DoctorReport::default())
+impl Shared {
+    /// Hands a call to the writer; over the bound it is answered `Unavailable`.
+    fn call(&self, jobs: &Sender<Job>, call: Call) {
+        if self.calls_waiting.fetch_add(1, Relaxed) >= CALLS_MAX {
+            self.calls_waiting.fetch_sub(1, Relaxed);
+            return call.unavailable();
+        }
+        match jobs.try_send(Job::Call(call)) {
+            Ok(()) => {}
+            Err(TrySendError::Disconnected(Job::Call(call))) => call.unavailable(),
+            Err(_) => panic!("the queue has room for all lanes and calls"),
+        }
+    }
+}
+
+/// A query's way back. Whoever holds it owes the answer.
+struct Ticket {
+    shared: Arc<Shared>,
+    shard: ShardId,
+    id: u64,
+    since: Instant,
+}
+
+impl Ticket {
+    fn new(shared: &Arc<Shared>, shard: ShardId, id: u64) -> Ticket {
+        Ticket { shared: shared.clone(), shard, id, since: Instant::now() }
+    }
+
+    /// It has waited too long: whoever asked has given up.
+    fn late(&self) -> bool {
+        self.since.elapsed() >= self.shared.load_deadline
+    }
+
+    fn answer(self, result: Result<Loaded, LoadError>) {
+        let meter = &self.shared.meter;
+        meter.loads_waiting.fetch_sub(1, Relaxed);
+        match result {
+            Err(LoadError::Unavailable) => meter.loads_unavailable.fetch_add(1, Relaxed),
+            _ => meter.loads.fetch_add(1, Relaxed),
+        };
+        meter.load_us.record_us(self.since.elapsed());
+        self.shared.completions.loaded(self.shard, self.id, result);
+    }
+}
+
+fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StoreError> {
+    thread::Builder::new().name(name).spawn(work).map_err(|error| StoreError::Failed(format!("thread: {error}")))
 }

@@ -1,0 +1,130 @@
+//! From rows to the engine's types. Columns are selected by these lists, in their order.
+
+use rusqlite::{Connection, Error, Row};
+use veza_engine::id::{RoomId, Seq, UserId};
+use veza_engine::store::{EventKind, EventRecord, EventRow, MemberRow, RoomKind, RoomMeta, UserRow};
+use veza_engine::time::WallMs;
+use veza_engine::wire::{ClientKey, Visibility};
+
+use crate::store::shared::mix_epoch;
+
+/// Of `events e LEFT JOIN users a`, for [`event`].
+pub(super) const EVENT: &str = "e.room_id, e.seq, e.kind, e.at, e.message_no, e.author_id, e.client_id, e.client_hash,
+    e.content, e.parent_id, e.data, a.username";
+/// The tables of [`EVENT`].
+pub(super) const EVENT_FROM: &str = "events e LEFT JOIN users a ON a.user_id = e.author_id";
+/// Of `rooms r`, for [`meta`]; [`META_COLUMNS`] of them.
+pub(super) const META: &str = "r.room_id, r.kind, r.epoch, r.name, r.description, r.topic, r.visibility, r.owner_id,
+    r.max_members, r.slow_mode_s, r.retention_days, r.archived, r.created_at";
+/// Columns in [`META`].
+pub(super) const META_COLUMNS: usize = 13;
+/// Of `members m`, for [`member`].
+pub(super) const MEMBER: &str = "m.user_id, m.role, m.joined_at, m.last_read_seq, m.last_read_no";
+/// Of `users u`, for [`user`].
+pub(super) const USER: &str = "u.user_id, u.username, u.role, u.created_at";
+
+/// Runs a query and collects what `read` makes of its rows.
+pub(super) fn all<T>(
+    connection: &Connection,
+    sql: &str,
+    values: impl rusqlite::Params,
+    read: impl FnMut(&Row<'_>) -> Result<T, Error>,
+) -> Result<Vec<T>, Error> {
+    connection.prepare_cached(sql)?.query_map(values, read)?.collect()
+}
+
+/// Ids as the JSON array that `json_each` unfolds: any number of them in one prepared statement.
+pub(super) fn id_list(users: &[UserId]) -> String {
+    let ids: Vec<String> = users.iter().map(|user| user.0.to_string()).collect();
+    format!("[{}]", ids.join(","))
+}
+
+/// A number that was stored from an unsigned one.
+pub(super) fn uint(row: &Row<'_>, column: usize) -> Result<u64, Error> {
+    Ok(row.get::<_, i64>(column)? as u64)
+}
+
+/// As [`uint`], or NULL.
+pub(super) fn opt_uint(row: &Row<'_>, column: usize) -> Result<Option<u64>, Error> {
+    Ok(row.get::<_, Option<i64>>(column)?.map(|value| value as u64))
+}
+
+/// A text.
+pub(super) fn text(row: &Row<'_>, column: usize) -> Result<Box<str>, Error> {
+    Ok(row.get_ref(column)?.as_str()?.into())
+}
+
+/// As [`text`], or NULL.
+pub(super) fn opt_text(row: &Row<'_>, column: usize) -> Result<Option<Box<str>>, Error> {
+    Ok(row.get_ref(column)?.as_str_or_null()?.map(Into::into))
+}
+
+/// By [`EVENT`].
+pub(super) fn event(row: &Row<'_>) -> Result<EventRecord, Error> {
+    let client = match (opt_text(row, 6)?, opt_uint(row, 7)?) {
+        (Some(id), Some(hash)) => Some(ClientKey { id, hash }),
+        _ => None,
+    };
+    let row_read = EventRow {
+        room_id: RoomId(uint(row, 0)?),
+        seq: Seq(uint(row, 1)?),
+        kind: match row.get::<_, i64>(2)? {
+            1 => EventKind::Message,
+            2 => EventKind::Void,
+            kind => return Err(Error::IntegralValueOutOfRange(2, kind)),
+        },
+        at: WallMs(row.get(3)?),
+        message_no: uint(row, 4)?,
+        author_id: opt_uint(row, 5)?.map(UserId),
+        client,
+        content: opt_text(row, 8)?,
+        parent_id: opt_uint(row, 9)?.map(Seq),
+        data: opt_text(row, 10)?,
+    };
+    Ok(EventRecord { row: row_read, username: opt_text(row, 11)? })
+}
+
+/// `kind` of a room.
+pub(super) fn room_kind(row: &Row<'_>, column: usize) -> Result<RoomKind, Error> {
+    Ok(if row.get::<_, i64>(column)? == 0 { RoomKind::Room } else { RoomKind::Dm })
+}
+
+/// By [`META`], from the first column; `mix` is the incarnation.
+pub(super) fn meta(row: &Row<'_>, mix: u64) -> Result<RoomMeta, Error> {
+    Ok(RoomMeta {
+        room_id: RoomId(uint(row, 0)?),
+        kind: room_kind(row, 1)?,
+        epoch: mix_epoch(uint(row, 2)?, mix),
+        name: text(row, 3)?,
+        description: opt_text(row, 4)?,
+        topic: opt_text(row, 5)?,
+        visibility: if row.get::<_, i64>(6)? == 0 { Visibility::Public } else { Visibility::Private },
+        owner_id: opt_uint(row, 7)?.map(UserId),
+        max_members: row.get(8)?,
+        slow_mode_s: row.get(9)?,
+        retention_days: row.get(10)?,
+        archived: row.get(11)?,
+        created_at: WallMs(row.get(12)?),
+    })
+}
+
+/// By [`MEMBER`], from the first column.
+pub(super) fn member(row: &Row<'_>) -> Result<MemberRow, Error> {
+    Ok(MemberRow {
+        user_id: UserId(uint(row, 0)?),
+        role: text(row, 1)?,
+        joined_at: WallMs(row.get(2)?),
+        last_read_seq: Seq(uint(row, 3)?),
+        last_read_no: uint(row, 4)?,
+    })
+}
+
+/// By [`USER`], from this column on.
+pub(super) fn user(row: &Row<'_>, first: usize) -> Result<UserRow, Error> {
+    Ok(UserRow {
+        user_id: UserId(uint(row, first)?),
+        username: text(row, first + 1)?,
+        role: text(row, first + 2)?,
+        created_at: WallMs(row.get(first + 3)?),
+    })
+}
