@@ -6,7 +6,7 @@ mod check;
 mod client;
 mod plant;
 mod rng;
-mod store;
+pub mod store;
 #[cfg(test)]
 mod tests;
 mod workload;

@@ -85,7 +85,8 @@ impl World {
     }
 
     fn send_as(&mut self, client: usize, room: RoomId, client_id: String, content: String) {
-        let parent = if content.len().is_multiple_of(7) && self.store.head(room) > 0 { r#","parent_id":1"# } else { "" };
+        let parent =
+            if content.len().is_multiple_of(7) && self.store.head(room) > 0 { r#","parent_id":1"# } else { "" };
         let data = format!(r#""room_id":{},"content":"{content}","client_id":"{client_id}"{parent}"#, room.0);
         self.command(client, "send_message", Asked::Send { room, client_id, content }, &data);
     }
