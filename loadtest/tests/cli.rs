@@ -10,6 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
+use veza_loadtest::pg::TestPg;
 use veza_loadtest::server::binary;
 
 /// A working directory of one test, gone with it.
@@ -185,9 +186,15 @@ fn a_development_secret_is_generated_once_for_its_owner_alone() {
 fn doctor_looks_at_everything() {
     let place = Place::new("doctor");
     let run = place.run(&["doctor"]);
-    for name in
-        ["kernel: ", "cores: ", "open files: ", "locked memory: ", "io_uring: ", "data directory: ", "database: "]
-    {
+    for name in [
+        "kernel: ",
+        "cores: ",
+        "open files: ",
+        "locked memory: ",
+        "io_uring: ",
+        "data directory: ",
+        "database reachable: ",
+    ] {
         assert!(run.out.contains(name), "{name}: {}{}", run.out, run.err);
     }
     assert_eq!(run.code, Some(0), "{}", run.out);
@@ -203,6 +210,32 @@ fn doctor_names_an_absent_database_without_its_password() {
     assert_eq!(run.code, Some(1), "{}", run.out);
     assert!(run.out.contains("BROKEN database: postgresql://user:***@127.0.0.1:9/veza"), "{}", run.out);
     assert!(!run.out.contains("hunter2") && !run.err.contains("hunter2"), "{}{}", run.out, run.err);
+}
+
+#[test]
+fn doctor_and_migrate_know_postgresql() {
+    let (place, postgres) = (Place::new("postgres"), TestPg::start());
+    let run = |args: &[&str]| {
+        let mut command = place.command(args);
+        command.env("VEZA_DATABASE__URL", postgres.url());
+        finish(command)
+    };
+    let first = run(&["migrate"]);
+    assert_eq!((first.code, first.err.as_str()), (Some(0), ""), "{}", first.out);
+    assert!(first.out.starts_with("applied "), "{}", first.out);
+    let again = run(&["migrate"]);
+    assert_eq!(again.code, Some(0));
+    assert!(again.out.ends_with(": up to date\n"), "{}", again.out);
+
+    let good = run(&["doctor"]);
+    assert_eq!(good.code, Some(0), "{}", good.out);
+    for line in ["ok     fsync: on", "ok     synchronous_commit: on"] {
+        assert!(good.out.contains(line), "{}", good.out);
+    }
+    postgres.sql("ALTER DATABASE veza SET synchronous_commit = off");
+    let bad = run(&["doctor"]);
+    assert_eq!(bad.code, Some(1), "{}", bad.out);
+    assert!(bad.out.contains("BROKEN synchronous_commit: off\n       -> set synchronous_commit = on"), "{}", bad.out);
 }
 
 /// Makes the process one for which io_uring is forbidden, as container runtimes do.
