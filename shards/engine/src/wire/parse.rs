@@ -5,7 +5,6 @@
 //! the protocol's fixed limits, and no string of it contains U+0000.
 
 mod commands;
-mod escape;
 mod fields;
 mod key;
 mod repair;
@@ -13,8 +12,8 @@ mod repair;
 mod tests;
 mod text;
 
+use super::json::{push_string, push_uint};
 use super::{Command, CommandError, CommandType, ErrorCode, RequestId};
-use escape::{push_string, push_uint};
 use fields::{Field, Object};
 use simd_json::{Buffers, INPUT_PADDING, Node, StaticNode, Tape};
 

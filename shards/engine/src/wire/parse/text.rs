@@ -1,6 +1,6 @@
 //! What strings may hold.
 
-use super::escape::push_string;
+use crate::wire::json::push_string;
 use simd_json::{Node, StaticNode};
 use std::io::Write;
 
