@@ -183,6 +183,19 @@ fn a_development_secret_is_generated_once_for_its_owner_alone() {
 }
 
 #[test]
+fn migrate_makes_the_schema_once() {
+    let place = Place::new("migrate");
+    let first = place.run(&["migrate"]);
+    assert_eq!((first.code, first.err.as_str()), (Some(0), ""), "{}", first.out);
+    assert!(first.out.starts_with("applied "), "{}", first.out);
+    for (path, mode) in [("data", 0o700), ("data/veza.db", 0o600)] {
+        assert_eq!(fs::metadata(place.0.join(path)).unwrap().permissions().mode() & 0o777, mode, "{path}");
+    }
+    let again = place.run(&["migrate"]);
+    assert_eq!((again.code, again.out.as_str()), (Some(0), "sqlite://./data/veza.db: up to date\n"));
+}
+
+#[test]
 fn doctor_looks_at_everything() {
     let place = Place::new("doctor");
     let run = place.run(&["doctor"]);

@@ -10,6 +10,7 @@ use crate::config::value::parse_duration;
 use crate::config::{Config, ConfigError, Warning};
 use crate::store;
 use clap::{Parser, Subcommand, ValueEnum};
+use rustix::fs::Mode;
 use std::error::Error;
 use std::fmt::Display;
 use std::io::Write;
@@ -100,6 +101,8 @@ fn ttl(text: &str) -> Result<Duration, String> {
 /// Reads the command line and does what it says.
 pub fn main(serve: Serve) -> ExitCode {
     let cli = Cli::parse();
+    // What is written (database, secret, locks) is for the server's user alone.
+    rustix::process::umask(Mode::from_raw_mode(0o077));
     let path = cli.config.as_deref();
     match cli.command {
         None => run_server(path, serve),
