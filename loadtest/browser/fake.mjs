@@ -24,7 +24,8 @@ export class FakeClock {
     const end = this.time + ms;
     for (;;) {
       await settled();
-      const due = [...this.timers].filter(([, timer]) => timer.at <= end).sort((a, b) => a[1].at - b[1].at || a[0] - b[0]);
+      const due = [...this.timers].filter(([, timer]) => timer.at <= end);
+      due.sort(([idA, a], [idB, b]) => a.at - b.at || idA - idB);
       if (due.length === 0) break;
       const [id, timer] = due[0];
       this.timers.delete(id);
@@ -107,7 +108,8 @@ export class FakeServer {
   post(roomId, content, { live = true, author = 2, metadata = null } = {}) {
     const { events } = this.rooms.get(roomId);
     const seq = events.length + 1;
-    const data = { room_id: roomId, message_id: seq, seq, author_id: author, username: `u${author}`, content, metadata };
+    const ids = { room_id: roomId, message_id: seq, seq, author_id: author };
+    const data = { ...ids, username: `u${author}`, content, metadata };
     events.push({ type: 'message', data });
     if (live) this.socket.push('message', data);
     return data;
@@ -128,8 +130,8 @@ export class FakeServer {
 
   on_authenticate(socket, frame, { token }) {
     if (token === this.validToken) {
-      const limits = { max_subscriptions: 3 };
-      socket.reply(frame, 'auth_success', { user_id: 1, username: 'me', role: 'user', ping_interval_ms: 25_000, limits });
+      const user = { user_id: 1, username: 'me', role: 'user' };
+      socket.reply(frame, 'auth_success', { ...user, ping_interval_ms: 25_000, limits: { max_subscriptions: 3 } });
     } else {
       socket.refuse(frame, 'TOKEN_EXPIRED');
       socket.end(3500);
@@ -163,7 +165,8 @@ export class FakeServer {
     socket.reply(frame, 'resumed', { rooms: verdicts });
     for (const { room_id, recovered, seq, replayed } of verdicts) {
       if (!recovered) continue;
-      for (const event of this.rooms.get(room_id).events.slice(seq - replayed, seq)) socket.push(event.type, event.data);
+      const missed = this.rooms.get(room_id).events.slice(seq - replayed, seq);
+      for (const event of missed) socket.push(event.type, event.data);
     }
   }
 
@@ -174,7 +177,8 @@ export class FakeServer {
 
   on_join_room(socket, frame, { room_id }) {
     const { events, epoch } = this.rooms.get(room_id);
-    socket.reply(frame, 'room_joined', { room: { room_id, epoch }, role: 'member', seq: events.length, recovered: false });
+    const room = { room_id, epoch };
+    socket.reply(frame, 'room_joined', { room, role: 'member', seq: events.length, recovered: false });
   }
 
   on_leave_room(socket, frame, { room_id }) {
