@@ -1,0 +1,182 @@
+// What the browser test and the screenshots share: the server as a child process that can be killed and started again
+// on the same port and data, headless Chromium, and a page with its user.
+
+import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { chromium } from 'playwright-core';
+
+const START_TIMEOUT_MS = 30_000;
+/** How long the page may take to show what a case waits for. */
+export const WAIT_MS = 15_000;
+const FLAGS = [
+  '--no-sandbox', // Chromium refuses to run as root otherwise; it opens nothing but this server's page
+  '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+  '--disable-component-update', '--disable-sync',
+];
+
+/** Value of `--name value` on the command line, or of VEZA_<NAME> in the environment. */
+export function option(name, fallback) {
+  const at = process.argv.indexOf(`--${name}`);
+  return at > 0 ? process.argv[at + 1] : (process.env[`VEZA_${name.toUpperCase()}`] ?? fallback);
+}
+
+export class Server {
+  constructor(binary) {
+    this.binary = binary;
+    this.dir = mkdtempSync(join(tmpdir(), 'veza-browser-'));
+    this.address = '127.0.0.1:0';
+    this.output = '';
+    this.child = null;
+  }
+
+  get url() {
+    return `http://${this.address}`;
+  }
+
+  /** Resolves when the server listens. The first start chooses the port, the later ones keep it. */
+  async start() {
+    const config = join(this.dir, 'veza.toml');
+    writeFileSync(config, [
+      '[server]', `bind_addr = "${this.address}"`, `data_dir = "${this.dir}/data"`, 'shards = 2',
+      '[database]', `url = "sqlite://${this.dir}/data/veza.db"`,
+      '[limits]', 'max_messages_per_minute = 0', 'commands_per_second = 0', 'logins_per_minute = 0', '',
+    ].join('\n'));
+    const child = spawn(this.binary, ['--config', config], { cwd: this.dir, stdio: ['ignore', 'pipe', 'pipe'] });
+    this.child = child;
+    this.ended = new Promise((resolve) => child.once('exit', (code, signal) => resolve({ code, signal })));
+    const listening = new Promise((resolve) => {
+      let text = '';
+      const read = (chunk) => {
+        this.output = (this.output + chunk).slice(-20_000);
+        text += String(chunk).replace(/\x1b\[[0-9;]*m/g, '');
+        const found = /listening on http:\/\/([\d.]+:\d+)/.exec(text);
+        if (found) resolve(found[1]);
+      };
+      child.stdout.on('data', read);
+      child.stderr.on('data', read);
+    });
+    const failed = this.ended.then(({ code, signal }) => {
+      throw new Error(`the server ended (${code ?? signal}) before it listened:\n${this.output}`);
+    });
+    failed.catch(() => {}); // looked at below, or of no interest any more
+    const late = new Promise((_, reject) => {
+      const timer = setTimeout(() => reject(new Error(`no ready line:\n${this.output}`)), START_TIMEOUT_MS);
+      listening.then(() => clearTimeout(timer));
+    });
+    late.catch(() => {});
+    this.address = await Promise.race([listening, failed, late]);
+  }
+
+  /** Ends the server with `signal` and waits until it is gone. */
+  async end(signal) {
+    this.child.kill(signal);
+    return this.ended;
+  }
+
+  async remove() {
+    if (this.child && this.child.exitCode === null && this.child.signalCode === null) await this.end('SIGKILL');
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+}
+
+export function launchBrowser() {
+  return chromium.launch({ executablePath: option('chromium', '/usr/bin/chromium'), headless: true, args: FLAGS });
+}
+
+/** One user in a browser profile of their own, with the words that a person would use for what is on the page. */
+export class User {
+  /** Opens the page. Whatever goes wrong in it is kept in `faults`. */
+  static async open(browser, server, name, options = {}) {
+    const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
+    const user = new User();
+    Object.assign(user, { name, server, context, page: await context.newPage(), faults: [] });
+    user.page.on('pageerror', (error) => user.faults.push(String(error)));
+    user.page.on('console', (message) => {
+      // A dead server is part of the test, and the browser reports each connection that it refuses.
+      const refused = /ERR_CONNECTION_(REFUSED|RESET|CLOSED)|WebSocket connection to|ERR_EMPTY_RESPONSE/.test(message.text());
+      if (message.type() === 'error' && !refused) user.faults.push(message.text());
+    });
+    user.page.setDefaultTimeout(WAIT_MS);
+    await user.page.goto(server.url);
+    return user;
+  }
+
+  async register() {
+    const { page } = this;
+    await page.getByRole('button', { name: 'Create an account' }).click();
+    await page.getByLabel('Username').fill(this.name);
+    await page.getByLabel('Password').fill(`password of ${this.name}`);
+    await page.getByRole('button', { name: 'Create account' }).click();
+    await this.online();
+  }
+
+  online() {
+    return this.page.locator('#connection[data-state="online"]').waitFor();
+  }
+
+  offline() {
+    return this.page.locator('#connection:not([data-state="online"]):not([data-state="syncing"])').waitFor();
+  }
+
+  async createRoom(name, topic = '') {
+    const { page } = this;
+    await page.getByRole('button', { name: 'Find or create a room' }).click();
+    await page.getByLabel('Name', { exact: true }).fill(name);
+    await page.getByLabel('Topic').fill(topic);
+    await page.getByRole('button', { name: 'Create room' }).click();
+    await this.inRoom(name);
+  }
+
+  async joinRoom(name) {
+    const { page } = this;
+    await page.getByRole('button', { name: 'Find or create a room' }).click();
+    await page.getByLabel('Find a public room').fill(name);
+    await page.getByRole('button', { name: `Join ${name}`, exact: true }).click();
+    await this.inRoom(name);
+  }
+
+  inRoom(name) {
+    return this.page.locator('#room-title', { hasText: name }).waitFor();
+  }
+
+  async openRoom(name) {
+    await this.page.locator('.room-button', { hasText: name }).click();
+    await this.inRoom(name);
+  }
+
+  /** Opens a conversation through the search for users. */
+  async message(other) {
+    const { page } = this;
+    await page.getByRole('button', { name: 'Message somebody' }).first().click();
+    await page.getByLabel('Find a user').fill(other);
+    await page.locator('#people-results').getByRole('button', { name: `Message ${other}`, exact: true }).click();
+    await this.inRoom(other);
+  }
+
+  /** Types and sends, without waiting for the acknowledgement. */
+  async say(text) {
+    await this.page.getByLabel('Message', { exact: true }).fill(text);
+    await this.page.keyboard.press('Enter');
+  }
+
+  /** The messages on the page, in order; those not acknowledged yet are marked. */
+  texts() {
+    return this.page.locator('#log .message').evaluateAll((nodes) => nodes.map((node) => {
+      return (node.dataset.status ? `(${node.dataset.status}) ` : '') + node.querySelector('.content').textContent;
+    }));
+  }
+
+  /** Waits until the page shows exactly these messages. */
+  async shows(expected) {
+    const deadline = Date.now() + WAIT_MS;
+    let seen;
+    do {
+      seen = await this.texts();
+      if (JSON.stringify(seen) === JSON.stringify(expected)) return;
+      await this.page.evaluate(() => new Promise((resolve) => requestAnimationFrame(resolve)));
+    } while (Date.now() < deadline);
+    throw new Error(`${this.name} sees\n    ${seen.join('\n    ')}\n  instead of\n    ${expected.join('\n    ')}`);
+  }
+}
