@@ -283,7 +283,8 @@ fn lower_memlock() -> io::Result<()> {
 #[test]
 fn where_io_uring_is_refused_one_line_says_how_to_allow_it() {
     let place = Place::new("seccomp");
-    let cases: [(fn() -> io::Result<()>, &str); 2] =
+    type Prepare = fn() -> io::Result<()>;
+    let cases: [(Prepare, &str); 2] =
         [(forbid_io_uring, "seccomp"), (lower_memlock, "the limit of locked memory is 65536")];
     for (prepare, reason) in cases {
         let mut command = place.command(&[]);

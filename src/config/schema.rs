@@ -35,7 +35,7 @@ section! {
         heartbeat_interval: Duration = Duration::from_secs(25), in 50..=60 * M;
         /// Time that a connection without a token has to authenticate; then it is closed (3502).
         auth_timeout: Duration = Duration::from_secs(10), in 50..=60 * M;
-        /// Time that a client has to send its whole request head, and a TLS or HTTP handshake to complete.
+        /// Time that a client has to send its whole request head; then it is cut off.
         handshake_timeout: Duration = Duration::from_secs(10), in 50..=10 * M;
         /// Time from SIGTERM to the end of the process: clients are told, the journal is written.
         shutdown_timeout: Duration = Duration::from_secs(30), in 100..=60 * M;
@@ -57,8 +57,6 @@ section! {
         /// Transactions that each shard may have under way at once, each of other rooms, with PostgreSQL each on a
         /// connection of its own. SQLite writes one transaction at a time, whatever this says.
         write_lanes: u16 = 2, in 1..=64;
-        /// Time after which a transaction without an answer is given up and repeated on a new connection.
-        commit_timeout: Duration = Duration::from_secs(2), in 100..=5 * M;
         /// Time that a command waits for the database before it is answered STORE_UNAVAILABLE.
         query_timeout: Duration = Duration::from_secs(5), in 100..=5 * M;
         /// Time that a starting server waits for another one to let go of its database, directory and port.
@@ -113,9 +111,9 @@ section! {
         commands_per_second: u32 = 50, in 0..=I32;
         /// Commands of one connection that may come at once.
         commands_burst: u32 = 100, in 1..=I32;
-        /// Different reactions of one user to one message.
+        /// Different reactions of one user to one message. This version has no reactions yet.
         max_reactions_per_message: u32 = 10, in 0..=I32;
-        /// Pinned messages in one room.
+        /// Pinned messages in one room. This version has no pins yet.
         max_pins_per_room: u32 = 50, in 0..=I32;
         /// The most that a room's own max_members may be, and its default; beyond: ROOM_FULL.
         max_members_per_room: u32 = 1000, in 0..=I32;
