@@ -3,6 +3,8 @@
 //! declared, in `veza_engine::store`.
 
 pub mod auth;
+#[cfg(test)]
+mod contract;
 pub mod lock;
 mod postgres;
 pub mod report;

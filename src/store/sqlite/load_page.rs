@@ -44,7 +44,6 @@ pub(super) fn members(
     );
     let values = params![room_id.0 as i64, after as i64, role, i64::from(limit) + 1, among.map(rows::id_list)];
     let mut members = rows::all(connection, &sql, values, |row| Ok((rows::member(row)?, rows::text(row, 5)?)))?;
-    members.dedup_by_key(|(member, _)| member.user_id);
     let next = cut(&mut members, limit, 'm', |(member, _)| member.user_id.0.to_string());
     Ok(Loaded::MemberPage { members, next })
 }

@@ -78,7 +78,6 @@ fn member_rows(
     );
     let values = params![room_id.0 as i64, rows::id_list(users)];
     let mut members = rows::all(connection, &sql, values, rows::member)?;
-    members.dedup_by_key(|member| member.user_id);
     // SQLite takes the bare column from the row that has the maximum.
     let sql = "SELECT author_id, max(seq), message_no FROM events
                WHERE room_id = ?1 AND seq > ?2 AND kind = 1 GROUP BY author_id";

@@ -146,8 +146,7 @@ pub(super) fn creation(
     };
     let sql =
         format!("SELECT {USER} FROM json_each(?1) j CROSS JOIN users u ON u.user_id = j.value ORDER BY u.user_id");
-    let mut users = rows::all(connection, &sql, [rows::id_list(users)], |row| rows::user(row, 0))?;
-    users.dedup_by_key(|user| user.user_id);
+    let users = rows::all(connection, &sql, [rows::id_list(users)], |row| rows::user(row, 0))?;
     Ok(Loaded::Creation { created_rooms, by_client, by_pair, users })
 }
 

@@ -33,9 +33,12 @@ pub(super) fn all<T>(
     connection.prepare_cached(sql)?.query_map(values, read)?.collect()
 }
 
-/// Ids as the JSON array that `json_each` unfolds: any number of them in one prepared statement.
+/// Ids, each once, as the JSON array that `json_each` unfolds: any number of them in one prepared statement.
 pub(super) fn id_list(users: &[UserId]) -> String {
-    let ids: Vec<String> = users.iter().map(|user| user.0.to_string()).collect();
+    let mut ids: Vec<u64> = users.iter().map(|user| user.0).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let ids: Vec<String> = ids.iter().map(u64::to_string).collect();
     format!("[{}]", ids.join(","))
 }
 
