@@ -308,10 +308,10 @@ impl<E: Edge> Pump<E> {
         let mut count = 0;
         while count < POSTED_MAX {
             let Some(posted) = self.inbox.take() else { break };
+            self.stats.posted += 1;
             self.take_one_posted(posted);
             count += 1;
         }
-        self.stats.posted += count as u64;
         count > 0
     }
 
