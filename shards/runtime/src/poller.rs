@@ -6,6 +6,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::event::{Timespec, epoll};
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime};
@@ -140,6 +141,15 @@ impl Poller {
         self.collect_for(Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))
     }
 
+    /// As [`Poller::collect`], but blocks the thread until something is ready or this time is over.
+    ///
+    /// # Errors
+    /// As [`Poller::collect`].
+    pub fn nap(&mut self, time: Duration) -> io::Result<bool> {
+        let timeout = Timespec { tv_sec: time.as_secs() as i64, tv_nsec: i64::from(time.subsec_nanos()) };
+        self.collect_for(Some(&timeout))
+    }
+
     /// As [`Poller::collect`], but blocks the thread until something is ready: for a driver without io_uring.
     ///
     /// # Errors
@@ -148,8 +158,13 @@ impl Poller {
         self.collect_for(None)
     }
 
+    /// Events that were collected are left.
+    pub fn has_more(&self) -> bool {
+        self.next < self.events.len()
+    }
+
     fn collect_for(&mut self, timeout: Option<&Timespec>) -> io::Result<bool> {
-        if self.next < self.events.len() {
+        if self.has_more() {
             return Ok(true);
         }
         self.events.clear();

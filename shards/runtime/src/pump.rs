@@ -45,9 +45,9 @@ const LISTENER: Token = Token(u64::MAX - 2);
 /// What the driver does after a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
-    /// Something was done: there may be more.
+    /// The turn's bounds left something to be done.
     Busy,
-    /// Nothing was to be done: sleep, if [`Pump::may_sleep`] agrees.
+    /// Nothing is known to be left: sleep, if [`Pump::may_sleep`] agrees.
     Idle,
     /// [`Posted::Stop`] came.
     Stop,
@@ -126,23 +126,23 @@ impl<E: Edge> Pump<E> {
         self.now = clock::now();
         self.beat.bump();
         self.stats.turns += 1;
-        let mut worked = self.take_events()?;
-        worked |= self.take_peers();
-        worked |= self.take_posted();
-        worked |= self.take_time()?;
-        worked |= self.settle();
+        self.take_events()?;
+        self.take_peers();
+        self.take_posted();
+        self.take_time()?;
+        let mut settled = self.settle();
         // Closed sockets give their descriptors back before new ones are accepted.
-        let changed = self.reap() | self.accept()?;
-        worked |= changed;
-        if changed {
-            self.settle();
+        let reaped = self.reap();
+        let accepted = self.accept()?;
+        if reaped || accepted {
+            settled = self.settle();
             self.reap();
         }
         self.stats.turn_us_max = self.stats.turn_us_max.max(clock::mono().since(self.now.mono));
         if self.stopped {
             return Ok(Turn::Stop);
         }
-        Ok(if worked { Turn::Busy } else { Turn::Idle })
+        Ok(if self.poller.has_more() || !settled || !self.ending.is_empty() { Turn::Busy } else { Turn::Idle })
     }
 
     /// Announces the sleep, sets the timer and looks at the queues once more. After a yes the driver waits on
@@ -178,13 +178,9 @@ impl<E: Edge> Pump<E> {
         &mut self.poller
     }
 
-    fn take_events(&mut self) -> io::Result<bool> {
-        let mut worked = false;
-        if !self.poller.collect()? {
-            return Ok(false);
-        }
+    fn take_events(&mut self) -> io::Result<()> {
+        self.poller.collect()?;
         while let Some(ready) = self.poller.next_ready() {
-            worked = true;
             if ready.token == LISTENER {
                 self.accept_ready = true;
                 continue;
@@ -194,7 +190,7 @@ impl<E: Edge> Pump<E> {
                 break;
             }
         }
-        Ok(worked)
+        Ok(())
     }
 
     fn take_socket(&mut self, ready: Ready) {
@@ -286,8 +282,7 @@ impl<E: Edge> Pump<E> {
         }
     }
 
-    fn take_peers(&mut self) -> bool {
-        let mut worked = false;
+    fn take_peers(&mut self) {
         for from in self.port.peers() {
             let mut count = 0;
             while count < PEER_MESSAGES_MAX {
@@ -298,21 +293,16 @@ impl<E: Edge> Pump<E> {
             if count > 0 {
                 self.port.made_room(from);
                 self.stats.peer_messages += count as u64;
-                worked = true;
             }
         }
-        worked
     }
 
-    fn take_posted(&mut self) -> bool {
-        let mut count = 0;
-        while count < POSTED_MAX {
+    fn take_posted(&mut self) {
+        for _ in 0..POSTED_MAX {
             let Some(posted) = self.inbox.take() else { break };
             self.stats.posted += 1;
             self.take_one_posted(posted);
-            count += 1;
         }
-        count > 0
     }
 
     fn take_one_posted(&mut self, posted: Posted) {
@@ -357,24 +347,20 @@ impl<E: Edge> Pump<E> {
         }
     }
 
-    fn take_time(&mut self) -> io::Result<bool> {
+    fn take_time(&mut self) -> io::Result<()> {
         let mono = self.now.mono;
-        let mut worked = false;
         if self.shard.next_timeout().is_some_and(|due| due <= mono) {
             self.shard.handle(self.now, Input::Tick);
-            worked = true;
         }
         while let Some(id) = self.edge.expired(mono) {
             self.with(id, |edge, io| edge.on_deadline(io));
-            worked = true;
         }
         if self.accept_again.is_some_and(|due| due <= mono) {
             self.accept_again = None;
             self.accept_ready = true;
             self.watch_listener(true)?;
-            worked = true;
         }
-        Ok(worked)
+        Ok(())
     }
 
     fn watch_listener(&mut self, read: bool) -> io::Result<()> {
@@ -384,40 +370,35 @@ impl<E: Edge> Pump<E> {
         }
     }
 
-    /// Carries out effects, sends to peers and flushes touched sockets until nothing is left (or the turn's bound is
-    /// reached: then the next turn goes on).
+    /// Carries out effects, sends to peers and flushes touched sockets until nothing is left; says no if the turn's
+    /// bound is reached before.
     fn settle(&mut self) -> bool {
-        let mut worked = false;
         for _ in 0..SETTLE_ROUNDS_MAX {
             let mut more = false;
             while let Some(effect) = self.shard.poll_effect() {
                 self.carry_out(effect);
                 more = true;
             }
-            more |= self.send_peers();
+            self.send_peers();
             while let Some(id) = self.shard.next_touched() {
                 self.flush(id);
                 more = true;
             }
-            worked |= more;
             if !more {
-                break;
+                return true;
             }
         }
-        worked
+        false
     }
 
-    fn send_peers(&mut self) -> bool {
-        let mut worked = false;
+    fn send_peers(&mut self) {
         for to in self.port.peers() {
             while self.shard.peer_waiting(to) > 0 && self.port.has_room(to) {
                 let Some(message) = self.shard.poll_peer(to) else { break };
                 self.port.send(to, message);
-                worked = true;
             }
         }
         self.port.ring();
-        worked
     }
 
     fn carry_out(&mut self, effect: Effect) {

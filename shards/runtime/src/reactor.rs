@@ -6,7 +6,7 @@
 //! (an epoll descriptor is no socket), which is the sign of being awake. After it the stream's own read state is used
 //! up, so each sleep makes a new stream (no allocation but the poll's source) and gives its descriptor up unclosed.
 //!
-//! A pure epoll driver needs none of this: it calls [`Poller::collect_blocking`].
+//! Short waits do not come here (`executor::NAP`). A pure epoll driver needs none of this: it calls [`Poller::collect_blocking`].
 
 use std::future::poll_fn;
 use std::io;
