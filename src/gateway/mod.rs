@@ -1,4 +1,17 @@
-//! The edge that faces clients: from bytes on a socket to commands, and back.
+//! Sockets on one side, the engine on the other: accepting, HTTP heads, WebSocket frames. Knows neither the database nor
+//! the HTTP API: both are behind [`Backend`].
 
+pub mod edge;
+pub mod handshakes;
 pub mod http_head;
+pub mod listener;
+pub mod session;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 pub mod ws;
+
+pub use edge::{Backend, Gateway, GatewayConfig, HandOver};
+pub use handshakes::Handshakes;
+pub use listener::Listener;
