@@ -1,7 +1,9 @@
 //! Logs: one event is one line, whatever is in it.
 
 use crate::config::{LogFormat, LogLevel, Logging};
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, Write};
+use std::panic::PanicHookInfo;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -22,7 +24,22 @@ pub fn init(config: &Logging) {
         LogFormat::Json => registry.with(lines.json().with_writer(Lines(io::stderr, escape_for_json))).try_init(),
     };
     // Only a second call in one process can fail: the first one's settings stay.
-    drop(done);
+    if done.is_ok() {
+        std::panic::set_hook(Box::new(log_panic));
+    }
+}
+
+/// A panic is an event like any other: its message, which may quote a client, must not steer a terminal either.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let message = panic.payload_as_str().unwrap_or("no message");
+    let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    let thread = std::thread::current();
+    tracing::error!(place, thread = thread.name().unwrap_or(""), "panic: {message}");
+    // Only where RUST_BACKTRACE asks for one.
+    let trace = Backtrace::capture();
+    if trace.status() == BacktraceStatus::Captured {
+        trace.to_string().lines().for_each(|line| tracing::error!("{line}"));
+    }
 }
 
 fn level(level: LogLevel) -> LevelFilter {

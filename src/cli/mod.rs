@@ -120,13 +120,13 @@ fn run_server(path: Option<&Path>, serve: Serve) -> ExitCode {
         Ok(loaded) => loaded,
         Err(error) => return refuse(&error),
     };
-    logging::init(&config.logging);
-    for warning in warnings {
-        tracing::warn!("{warning}");
-    }
     // glommio's own answer would be a panic.
     if let Err(unusable) = veza_runtime::probe::probe() {
         return refuse(&unusable);
+    }
+    logging::init(&config.logging);
+    for warning in warnings {
+        tracing::warn!("{warning}");
     }
     if let Err(error) = doctor::raise_file_limit() {
         tracing::warn!(%error, "the limit of open files could not be raised");
