@@ -87,14 +87,12 @@ pub struct ShardReport {
 pub struct StoreReport {
     /// The database answers.
     pub up: bool,
-    /// Transactions that were repeated.
-    pub retries: u64,
-    /// Connections to the database that were lost and made again.
-    pub reconnects: u64,
-    /// Transactions committed.
-    pub batches: u64,
+    /// Counters by name, always the same ones.
+    pub counters: Vec<(&'static str, u64)>,
+    /// Gauges by name, always the same ones.
+    pub gauges: Vec<(&'static str, u64)>,
     /// Time of one transaction, µs.
     pub commit_us: Log2Histogram,
-    /// Queries answered.
-    pub loads: u64,
+    /// Time from a query's coming to its answer, µs.
+    pub load_us: Log2Histogram,
 }

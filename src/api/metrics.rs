@@ -188,18 +188,20 @@ impl Snapshot {
 
     fn store(&self, out: &mut Out<'_>) -> fmt::Result {
         out.gauge("store_up", "1 while the database answers", None, u64::from(self.store.up))?;
-        out.counter("store_retries", "Transactions that were repeated", None, self.store.retries)?;
-        out.counter(
-            "store_reconnects",
-            "Lost connections to the database that were made again",
-            None,
-            self.store.reconnects,
-        )?;
-        out.counter("store_batches", "Transactions committed", None, self.store.batches)?;
-        out.counter("store_loads", "Queries answered", None, self.store.loads)?;
-        let (help, unit) = ("Time of one transaction", Some(&Unit::Seconds));
-        let mut metric = out.0.encode_descriptor("store_commit", help, unit, MetricType::Histogram)?;
-        LATENCY.encode(&mut metric, &self.store.commit_us)
+        for (name, value) in &self.store.counters {
+            out.counter(&format!("store_{name}"), "Counter of the store", None, *value)?;
+        }
+        for (name, value) in &self.store.gauges {
+            out.gauge(&format!("store_{name}"), "Gauge of the store", None, *value)?;
+        }
+        for (name, help, histogram) in [
+            ("store_commit", "Time of one transaction", &self.store.commit_us),
+            ("store_load", "From a query's coming to its answer", &self.store.load_us),
+        ] {
+            let mut metric = out.0.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?;
+            LATENCY.encode(&mut metric, histogram)?;
+        }
+        Ok(())
     }
 
     fn process(&self, out: &mut Out<'_>) -> fmt::Result {

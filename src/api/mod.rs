@@ -1,6 +1,7 @@
 //! HTTP besides the WebSocket: commands, accounts, health, metrics, documents and the web client. Runs on the control
 //! thread; nothing here touches a shard but through [`Backend`].
 
+mod assets;
 mod backend;
 mod commands;
 mod conn;
@@ -72,8 +73,11 @@ impl Api {
             .method_not_allowed_fallback(wrong_method)
             .layer(DefaultBodyLimit::max(self.settings.body_bytes_max))
             .layer(axum::middleware::from_fn_with_state(self.clone(), cors::cors));
-        let mut router =
-            commands.merge(self.health()).route("/ws", any(upgrade_required)).route("/echo", any(upgrade_required));
+        let mut router = commands
+            .merge(assets::router())
+            .merge(self.health())
+            .route("/ws", any(upgrade_required))
+            .route("/echo", any(upgrade_required));
         if !self.settings.internal_port {
             router = router.route("/metrics", get(metrics::metrics));
         }

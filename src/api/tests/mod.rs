@@ -1,5 +1,6 @@
 //! The API in front of a shard that is a table.
 
+mod assets;
 mod connections;
 mod metrics;
 mod requests;

@@ -1,0 +1,48 @@
+//! The web client: its files are part of the binary.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use sha2::{Digest, Sha256};
+
+use super::Api;
+
+const JS: &str = "text/javascript; charset=utf-8";
+
+/// Path, content type, bytes.
+pub(super) const ASSETS: &[(&str, &str, &[u8])] = &[("/veza-client.js", JS, include_bytes!("web/veza-client.js"))];
+
+/// A route for each file.
+pub(super) fn router() -> Router<Arc<Api>> {
+    ASSETS.iter().fold(Router::new(), |router, (path, content_type, bytes)| {
+        router.route(path, embedded(content_type, Bytes::from_static(bytes)))
+    })
+}
+
+/// Content that changes with the binary only: kept by browsers, asked for anew each time, sent only if it changed.
+pub(super) fn embedded(content_type: &'static str, bytes: Bytes) -> axum::routing::MethodRouter<Arc<Api>> {
+    let digest = Sha256::digest(&bytes);
+    let tag = digest[..16].iter().fold(String::from("\""), |tag, byte| format!("{tag}{byte:02x}")) + "\"";
+    let etag = HeaderValue::try_from(tag).expect("hexadecimal digits in quotes");
+    get(async move |headers: HeaderMap| -> Response {
+        let fixed = [
+            (header::ETAG, etag.clone()),
+            (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+            (header::CONTENT_TYPE, HeaderValue::from_static(content_type)),
+        ];
+        if headers.get(header::IF_NONE_MATCH).is_some_and(|known| names(known, &etag)) {
+            return (StatusCode::NOT_MODIFIED, fixed).into_response();
+        }
+        (fixed, bytes.clone()).into_response()
+    })
+}
+
+/// Whether `If-None-Match` lists this tag. A proxy that compresses makes it a weak one.
+fn names(known: &HeaderValue, etag: &HeaderValue) -> bool {
+    let (known, etag) = (known.to_str().unwrap_or_default(), etag.to_str().unwrap_or_default());
+    known.split(',').map(str::trim).any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
+}
