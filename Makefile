@@ -1,0 +1,51 @@
+# Veza chat server. Needs Linux and Rust; what the tests need besides is installed by .ci/tools where it is missing.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+CARGO ?= cargo
+# One target folder for everything; CARGO_TARGET_DIR moves it.
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+
+.PHONY: all run build test rust-test sim-test browser-test lint bench conformance clean
+
+all: build
+
+# The server on the bundled database in ./data. Its last line says where to open it.
+run: build
+	@exec "$(TARGET)/release/chat-server"
+
+build:
+	$(CARGO) build --release --workspace --bin chat-server
+
+# Everything: units, both stores, faults, simulator, browser.
+test: rust-test sim-test browser-test
+
+rust-test:
+	.ci/tools postgresql
+	$(CARGO) test --workspace --exclude veza-sim
+
+# The guarantees, checked after every step in virtual time: fixed seeds and fresh ones, which are printed.
+sim-test:
+	$(CARGO) test -p veza-sim -- --nocapture
+
+browser-test:
+	.ci/tools node chromium
+	$(CARGO) build --workspace --bin chat-server
+	cd loadtest/browser && npm ci --no-audit --no-fund
+	cd loadtest/browser && node --test client.test.mjs
+	cd loadtest/browser && node browser-test.mjs --server "$(abspath $(TARGET))/debug/chat-server"
+
+lint:
+	.ci/tools rust
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+bench:
+	$(CARGO) bench -p veza-benches
+
+# The Autobahn suite against /echo; wants a Python 2.7 (see loadtest/autobahn.sh).
+conformance: build
+	loadtest/conformance.sh "$(TARGET)/release/chat-server"
+
+clean:
+	$(CARGO) clean
