@@ -1,7 +1,7 @@
-//! chat-server
+//! `chat-server`: see [`veza_chat_server::cli`].
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    veza_chat_server::cli::main(|_| Err("this build has no server".into()))
+    veza_chat_server::cli::main(veza_chat_server::server::run)
 }
