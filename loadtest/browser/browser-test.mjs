@@ -188,7 +188,11 @@ test('with the keyboard alone: from the list into a room, writing, closing a dia
 });
 
 test('on a narrow screen the list and the room take turns, and nothing is wider than the screen', async () => {
+  await bob.openRoom('crash');
   await bob.page.setViewportSize({ width: 360, height: 640 });
+  const scroller = bob.page.locator('#scroller');
+  const below = () => scroller.evaluate((node) => node.scrollHeight - node.scrollTop - node.clientHeight);
+  await eventually('still at the end', below, (pixels) => pixels < 2);
   const wide = () => bob.page.evaluate(() => document.documentElement.scrollWidth > innerWidth);
   assert.equal(await bob.page.locator('.sidebar').isVisible(), false);
   assert.equal(await wide(), false);

@@ -598,6 +598,7 @@ function wire() {
     button.addEventListener('click', () => button.closest('dialog').close());
   }
   $('scroller').addEventListener('scroll', onScroll, { passive: true });
+  view.stayAtEnd();
   wireWindow();
 }
 

@@ -157,6 +157,14 @@ export function scrollToEnd() {
   scroller.scrollTop = scroller.scrollHeight;
 }
 
+/** Who reads at the end stays there when the window, the keyboard of a phone or a notice changes the height. */
+export function stayAtEnd() {
+  const scroller = $('scroller');
+  let stuck = true;
+  scroller.addEventListener('scroll', () => (stuck = nearEnd(scroller)), { passive: true });
+  new ResizeObserver(() => stuck && scrollToEnd()).observe(scroller);
+}
+
 let shownId = null;
 
 /** Shows a room's messages. Stays at the end if it was there, else where the reader is; another room begins at the end.
