@@ -482,9 +482,8 @@ async function onCreateRoom(event) {
     $('new-room-name').focus();
     return;
   }
-  const visibility = $('new-room-private').checked ? 'private' : 'public';
   try {
-    const { room } = await client.createRoom({ name, visibility, ...(topic && { topic }) });
+    const { room } = await client.createRoom({ name, ...(topic && { topic }) });
     Object.assign(model.describe(room), { counted_seq: room.seq });
     $('create-room').reset();
     $('rooms-dialog').close();
@@ -539,6 +538,11 @@ function showMembersPanel(shown) {
   $('members-heading').focus();
 }
 
+function closeMembers() {
+  showMembersPanel(false);
+  $('toggle-members').focus();
+}
+
 // --- wiring ----------------------------------------------------------------------------------------------------------
 
 function onClick(id, handler) {
@@ -584,10 +588,8 @@ function wire() {
   });
   onClick('leave', leaveRoom);
   onClick('toggle-members', () => showMembersPanel($('members').hidden));
-  onClick('close-members', () => {
-    showMembersPanel(false);
-    $('toggle-members').focus();
-  });
+  onClick('close-members', closeMembers);
+  $('members').addEventListener('keydown', (event) => event.key === 'Escape' && closeMembers());
   onClick('more-members', () => loadMembers({ more: true }));
   onClick('load-older', loadOlder);
   onClick('jump', view.scrollToEnd);
