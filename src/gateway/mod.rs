@@ -2,9 +2,11 @@
 //! the HTTP API: both are behind [`Backend`].
 
 pub mod edge;
+mod frames;
 pub mod handshakes;
 pub mod http_head;
 pub mod listener;
+mod opening;
 pub mod session;
 #[cfg(test)]
 mod testing;
