@@ -4,8 +4,9 @@
 //! the next turn before anything sleeps. The pump knows neither glommio nor threads: a driver calls [`Pump::turn`]
 //! until it is idle and then waits on [`Pump::poller`].
 
-use std::io::{self, Read};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+mod sockets;
+
+use std::io;
 use std::sync::Arc;
 
 use veza_engine::id::{ConnId, ShardId};
@@ -14,10 +15,10 @@ use veza_engine::{Effect, Input, PeerMessage, Shard, ShardConfig};
 
 use crate::clock;
 use crate::doorbell::Doorbell;
-use crate::edge::{Accept, Edge, End, Io};
+use crate::edge::Edge;
 use crate::inbox::{Inbox, Posted, Report};
 use crate::mesh::Port;
-use crate::poller::{Interest, Poller, Ready, Token};
+use crate::poller::{Interest, Poller, Token};
 use crate::sockets::Sockets;
 use crate::stats::RuntimeStats;
 use crate::watchdog::Beat;
@@ -27,14 +28,10 @@ use crate::write::Writer;
 pub const READ_BYTES_MAX: usize = 16 << 10;
 /// Microseconds of handling sockets' input after which a turn goes on to everything else.
 const READ_US_MAX: u64 = 500;
-/// Sockets accepted in one turn.
-const ACCEPTS_MAX: usize = 64;
 /// Messages taken from each peer in one turn.
 const PEER_MESSAGES_MAX: usize = 512;
 /// Things taken from the inbox in one turn.
 const POSTED_MAX: usize = 512;
-/// Writes to one socket in one flush; with more waiting, it is written on when the poller finds it writable.
-const WRITES_MAX: usize = 4;
 /// Rounds of effects and flushes in one turn (a write may ask for the next page of a replay, and so on).
 const SETTLE_ROUNDS_MAX: usize = 16;
 /// Microseconds between two beats of an idle shard.
@@ -193,95 +190,6 @@ impl<E: Edge> Pump<E> {
         Ok(())
     }
 
-    fn take_socket(&mut self, ready: Ready) {
-        let id = self.sockets.id(ready.token);
-        let Some(open) = self.sockets.get_mut(id) else { return };
-        if ready.write && open.blocked {
-            open.blocked = false;
-            self.flush(id);
-            self.watch(id);
-        }
-        let Some(open) = self.sockets.get_mut(id).filter(|open| open.end.is_none()) else { return };
-        if !open.read {
-            // A paused socket whose peer is gone would be reported in every turn.
-            if ready.hangup {
-                self.with(id, |_, io| io.end(End::Close));
-            }
-        } else if ready.read {
-            self.read(id);
-        }
-    }
-
-    /// Reads once and hands it to the edge.
-    fn read(&mut self, id: ConnId) {
-        let mut buffer = std::mem::take(&mut self.buffer);
-        let result = match self.sockets.get_mut(id) {
-            Some(open) => (&open.socket).read(&mut buffer),
-            None => Err(io::ErrorKind::NotConnected.into()),
-        };
-        match result {
-            Ok(0) => self.with(id, |edge, io| edge.on_eof(io)),
-            Ok(count) => {
-                self.stats.reads += 1;
-                self.stats.read_bytes += count as u64;
-                self.with(id, |edge, io| edge.on_bytes(io, &mut buffer[..count]));
-            }
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
-            Err(_) => self.with(id, |_, io| io.end(End::Close)),
-        }
-        self.buffer = buffer;
-    }
-
-    /// Lets the edge handle something of one connection, and carries out what it asked for. A panic costs this
-    /// connection and nothing else.
-    fn with(&mut self, id: ConnId, handle: impl FnOnce(&mut E, &mut Io<'_, E::Conn>)) {
-        let Some(open) = self.sockets.get_mut(id).filter(|open| open.end.is_none()) else { return };
-        let mut io = Io {
-            now: self.now,
-            id,
-            conn: &mut open.conn,
-            socket: &open.socket,
-            shard: &mut self.shard,
-            blocked: open.blocked,
-            read: open.read,
-            flush: false,
-            end: None,
-        };
-        let edge = &mut self.edge;
-        if catch_unwind(AssertUnwindSafe(|| handle(edge, &mut io))).is_err() {
-            self.stats.panics += 1;
-            if catch_unwind(AssertUnwindSafe(|| edge.on_panic(&mut io))).is_err() {
-                io.end(End::Reset);
-            }
-        }
-        let Io { read, flush, end, .. } = io;
-        open.read = read;
-        if let Some(end) = end {
-            open.end = Some(end);
-            self.ending.push(id);
-            return;
-        }
-        self.watch(id);
-        if flush {
-            self.flush(id);
-        }
-    }
-
-    /// Tells the poller what this socket is watched for now, if that is new.
-    fn watch(&mut self, id: ConnId) {
-        let Some(open) = self.sockets.get_mut(id) else { return };
-        let interest = open.interest();
-        if interest == open.watched || open.end.is_some() {
-            return;
-        }
-        open.watched = interest;
-        if self.poller.change(&open.socket, Sockets::<E::Conn>::token(id), interest).is_err() {
-            // Unwatched it would hang forever: it closes.
-            open.end = Some(End::Close);
-            self.ending.push(id);
-        }
-    }
-
     fn take_peers(&mut self) {
         for from in self.port.peers() {
             let mut count = 0;
@@ -363,13 +271,6 @@ impl<E: Edge> Pump<E> {
         Ok(())
     }
 
-    fn watch_listener(&mut self, read: bool) -> io::Result<()> {
-        match self.edge.listener() {
-            Some(listener) => self.poller.change(listener, LISTENER, Interest { read, write: false }),
-            None => Ok(()),
-        }
-    }
-
     /// Carries out effects, sends to peers and flushes touched sockets until nothing is left; says no if the turn's
     /// bound is reached before.
     fn settle(&mut self) -> bool {
@@ -414,112 +315,6 @@ impl<E: Edge> Pump<E> {
             Effect::Resume { conn } => self.with(conn, |_, io| io.reading(true)),
             Effect::HttpReply { ticket, result } => self.edge.http_reply(ticket, result),
             Effect::Fault { error_id, what } => self.edge.fault(error_id, &what),
-        }
-    }
-
-    /// Writes what waits for a connection: the engine's frames, then the edge's own.
-    fn flush(&mut self, id: ConnId) {
-        let Some(open) = self.sockets.get_mut(id) else { return };
-        let mut own_written = false;
-        let mut result = Ok(());
-        for round in 0..=WRITES_MAX {
-            if open.blocked || open.end.is_some() {
-                break;
-            }
-            let engine = self.shard.outbox(id).filter(|outbox| !outbox.is_empty());
-            let mut own = self.edge.outbox(&mut open.conn).filter(|outbox| !outbox.is_empty());
-            let Some(outbox) = engine.or(own.as_deref()) else { break };
-            if round == WRITES_MAX {
-                open.blocked = true; // more than its share: the poller will find it writable in the next turn
-                break;
-            }
-            let written = match self.writer.write(&open.socket, outbox) {
-                Ok(written) => written,
-                Err(error) => {
-                    result = Err(error);
-                    break;
-                }
-            };
-            self.stats.writes += 1;
-            self.stats.written_bytes += written.bytes as u64;
-            self.stats.blocked += u64::from(written.blocked);
-            if engine.is_some() {
-                self.shard.wrote(self.now, id, written.bytes);
-            } else if let Some(own) = own.as_mut() {
-                own.advance(written.bytes);
-                own_written = own.is_empty();
-            }
-            open.blocked = written.blocked;
-        }
-        let blocked = open.blocked;
-        if result.is_err() {
-            self.with(id, |_, io| io.end(End::Close));
-        } else if blocked {
-            self.watch(id);
-        }
-        if own_written {
-            self.with(id, |edge, io| edge.on_written(io));
-        }
-    }
-
-    /// Closes the sockets that ended in this turn.
-    fn reap(&mut self) -> bool {
-        let mut ending = std::mem::take(&mut self.ending);
-        let worked = !ending.is_empty();
-        for id in ending.drain(..) {
-            let Some(open) = self.sockets.remove(id) else { continue };
-            self.stats.closed += 1;
-            match open.end {
-                Some(End::Release) => {
-                    // If it fails the descriptor is not registered, which is what is wanted.
-                    let _ = self.poller.forget(&open.socket);
-                    self.edge.on_released(open.socket, open.conn);
-                    continue;
-                }
-                Some(End::Reset) => {
-                    // Best effort: without it the kernel goes on trying to deliver for a while.
-                    let _ = open.socket.set_linger(Some(std::time::Duration::ZERO));
-                }
-                Some(End::Close) | None => {}
-            }
-            self.edge.on_lost(self.now, id, open.conn, &mut self.shard);
-        }
-        if self.ending.is_empty() {
-            self.ending = ending; // keeps the allocation
-        }
-        worked
-    }
-
-    fn accept(&mut self) -> io::Result<bool> {
-        if !std::mem::take(&mut self.accept_ready) || !self.listening || self.accept_again.is_some() {
-            return Ok(false);
-        }
-        for _ in 0..ACCEPTS_MAX {
-            match self.edge.accept(self.now) {
-                Accept::Socket(socket, conn) => {
-                    self.stats.accepted += 1;
-                    let id = self.sockets.insert(socket, conn);
-                    self.enter(id);
-                }
-                Accept::Lost => {}
-                Accept::Nobody => return Ok(true),
-                Accept::BackOff(until) => {
-                    self.stats.accept_backoffs += 1;
-                    self.accept_again = Some(until);
-                    self.watch_listener(false)?;
-                    return Ok(true);
-                }
-            }
-        }
-        Ok(true) // the listener is level-triggered: whoever still waits is reported again
-    }
-
-    fn enter(&mut self, id: ConnId) {
-        let Some(open) = self.sockets.get_mut(id) else { return };
-        let watched = self.poller.watch(&open.socket, Sockets::<E::Conn>::token(id), open.interest());
-        match watched {
-            Ok(()) => self.with(id, |edge, io| edge.on_accepted(io)),
-            Err(_) => self.with(id, |_, io| io.end(End::Close)),
         }
     }
 }
