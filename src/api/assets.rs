@@ -11,10 +11,21 @@ use sha2::{Digest, Sha256};
 
 use super::Api;
 
+const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
 const JS: &str = "text/javascript; charset=utf-8";
+const SVG: &str = "image/svg+xml";
 
 /// Path, content type, bytes.
-pub(super) const ASSETS: &[(&str, &str, &[u8])] = &[("/veza-client.js", JS, include_bytes!("web/veza-client.js"))];
+pub(super) const ASSETS: &[(&str, &str, &[u8])] = &[
+    ("/", HTML, include_bytes!("web/index.html")),
+    ("/style.css", CSS, include_bytes!("web/style.css")),
+    ("/app.js", JS, include_bytes!("web/app.js")),
+    ("/model.js", JS, include_bytes!("web/model.js")),
+    ("/view.js", JS, include_bytes!("web/view.js")),
+    ("/veza-client.js", JS, include_bytes!("web/veza-client.js")),
+    ("/icon.svg", SVG, include_bytes!("web/icon.svg")),
+];
 
 /// A route for each file.
 pub(super) fn router() -> Router<Arc<Api>> {

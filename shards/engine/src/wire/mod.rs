@@ -5,6 +5,7 @@ mod command;
 pub mod encode;
 pub mod json;
 pub mod parse;
+pub mod spec;
 
 pub use codes::{CloseCode, ErrorCode};
 pub use command::*;

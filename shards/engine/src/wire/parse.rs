@@ -12,6 +12,11 @@ mod repair;
 mod tests;
 mod text;
 
+pub use commands::{
+    CURSOR_BYTES_MAX, DESCRIPTION_CHARS_MAX, GROUP_MAX, METADATA_BYTES_MAX, NAME_CHARS_MAX, PAGE_MAX, QUERY_BYTES_MAX,
+    ROLE_BYTES_MAX, TIMESTAMP_BYTES_MAX, TOKEN_BYTES_MAX, TOPIC_CHARS_MAX,
+};
+
 use super::json::{push_string, push_uint};
 use super::{Command, CommandError, CommandType, ErrorCode, RequestId};
 use fields::{Field, Object};
