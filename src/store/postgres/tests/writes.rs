@@ -70,7 +70,7 @@ fn rooms_events_members_and_foreign_rows() {
         desk.write(vec![next, again], vec![]),
         BatchOutcome::Conflict { stale: vec![], duplicates: vec![duplicate] }
     );
-    assert_eq!(seqs(&desk, 1), [1, 2, 3, 4]);
+    assert_eq!(read_seqs(&desk, 1), [1, 2, 3, 4]);
     desk.close();
     assert_eq!(pg.sql("select member_count from rooms"), "4");
 }
@@ -94,7 +94,7 @@ fn poison_is_found_and_nothing_else_refused() {
         panic!("accepted")
     };
     assert_eq!((bad_events, bad_writes), (vec![3, 17], vec![2]));
-    assert!(seqs(&desk, 1).is_empty());
+    assert!(read_seqs(&desk, 1).is_empty());
     for index in [3, 17] {
         events[index] = EventRow {
             kind: EventKind::Void,
@@ -106,5 +106,5 @@ fn poison_is_found_and_nothing_else_refused() {
         };
     }
     assert_eq!(desk.write(events, vec![create(1), fine]), BatchOutcome::Committed);
-    assert_eq!(seqs(&desk, 1).len(), 20);
+    assert_eq!(read_seqs(&desk, 1).len(), 20);
 }
