@@ -6,6 +6,7 @@ mod backend;
 mod commands;
 mod conn;
 mod cors;
+mod docs;
 mod health;
 mod metrics;
 mod problem;
@@ -75,6 +76,7 @@ impl Api {
             .layer(axum::middleware::from_fn_with_state(self.clone(), cors::cors));
         let mut router = commands
             .merge(assets::router())
+            .merge(docs::router())
             .merge(self.health())
             .route("/ws", any(upgrade_required))
             .route("/echo", any(upgrade_required));

@@ -42,3 +42,18 @@ fn pages_need_nothing_that_the_policy_forbids() {
         }
     }
 }
+
+#[test]
+fn the_documents_are_served() {
+    let api = Running::start(UP, settings());
+    for (path, content_type, has) in [
+        ("/docs", "text/html; charset=utf-8", "send_message"),
+        ("/docs/style.css", "text/css; charset=utf-8", "body"),
+        ("/docs/openapi.json", "application/json", "\"openapi\":\"3.1.0\""),
+        ("/docs/asyncapi.json", "application/json", "\"asyncapi\":\"3.0.0\""),
+    ] {
+        let answer = api.ask(&request("GET", path, "", ""));
+        assert_eq!((answer.status, answer.header("content-type")), (200, Some(content_type)), "{path}");
+        assert!(answer.body.contains(has), "{path}");
+    }
+}
