@@ -10,6 +10,9 @@ pub(super) const PAGE_BYTES: usize = 256 << 10;
 /// Ids and epochs lie below this.
 const BELOW_2_53: u64 = (1 << 53) - 1;
 
+/// Seconds that a revocation is kept beyond the end of its tokens, since tokens are accepted with some leeway.
+pub(super) const REVOCATION_KEPT_S: i64 = 60;
+
 /// The `iss` of the server's own users.
 pub(super) const OWN_ISSUER: &str = "veza";
 

@@ -6,32 +6,49 @@ use super::*;
 
 pub(in crate::store) fn a_pair_is_one_user_with_a_name_of_its_own(place: &dyn Place) {
     let desk = Desk::open(place);
-    // (iss, sub, claim) and who that is, by what name.
-    for (iss, sub, claim, user, name) in [
-        ("", "a", Some("Anna"), 1, "Anna"),
-        ("", "a", None, 1, "Anna"),
-        ("x", "a", Some("Anna"), 2, "user2"),
-        ("x", "a", Some("aNNa"), 2, "user2"),
-        ("", "b", None, 3, "user3"),
-        ("", "c", Some("no spaces"), 4, "user4"),
-        ("", "c", Some("ab"), 4, "user4"),
-        ("", "d", Some("user6"), 5, "user6"),
+    let mut users: Vec<(&str, &str, UserId)> = Vec::new();
+    // (iss, sub, claim) and the name that comes of it; None: `user<id>`.
+    for (iss, sub, claim, name) in [
+        ("", "a", Some("Anna"), Some("Anna")),
+        ("", "a", None, Some("Anna")),
+        ("x", "a", Some("Anna"), None),
+        ("x", "a", Some("aNNa"), None),
+        ("", "b", None, None),
+        ("", "c", Some("no spaces"), None),
+        ("", "c", Some("ab"), None),
         // A free claim renames, back and forth; also in case only.
-        ("", "b", Some("berta"), 3, "berta"),
-        ("", "b", Some("Berta"), 3, "Berta"),
-        ("", "a", Some("Emma"), 1, "Emma"),
-        ("x", "a", Some("Anna"), 2, "Anna"),
-        ("", "a", Some("anna"), 1, "Emma"),
-        ("", "a", Some("ümlaut"), 1, "Emma"),
-        ("", "'); DROP TABLE users; --", None, 6, "user6.1"),
-        ("ü", "❤️", Some("zoe"), 7, "zoe"),
+        ("", "b", Some("berta"), Some("berta")),
+        ("", "b", Some("Berta"), Some("Berta")),
+        ("", "a", Some("Emma"), Some("Emma")),
+        ("x", "a", Some("Anna"), Some("Anna")),
+        ("", "a", Some("anna"), Some("Emma")),
+        ("", "a", Some("\u{fc}mlaut"), Some("Emma")),
+        ("", "'); DROP TABLE users; --", None, None),
+        ("\u{fc}", "\u{2764}", Some("zoe"), Some("zoe")),
     ] {
         let found = desk.identify(iss, sub, claim).expect("a user");
-        assert_eq!((found.user_id.0, &*found.username), (user, name), "{iss} {sub} {claim:?}");
-        assert_eq!(&*found.role, "user");
+        let expected = name.map_or_else(|| format!("user{}", found.user_id.0), Into::into);
+        assert_eq!((&*found.username, &*found.role), (&*expected, "user"), "{iss} {sub} {claim:?}");
+        match users.iter().find(|(i, s, _)| (*i, *s) == (iss, sub)) {
+            Some((.., known)) => assert_eq!(*known, found.user_id),
+            None => {
+                assert!(users.iter().all(|(.., other)| *other != found.user_id), "{iss} {sub}");
+                users.push((iss, sub, found.user_id));
+            }
+        }
         assert_eq!(desk.load(Load::User { user_id: found.user_id }), Loaded::User(Some(found)));
     }
-    assert_eq!(desk.load(Load::User { user_id: UserId(99) }), Loaded::User(None));
+    // Somebody has the names of users to come.
+    let next = users.iter().map(|(.., user)| user.0).max().unwrap_or(0) + 1;
+    for ahead in next..next + 20 {
+        let claim = format!("user{}", ahead + 20);
+        desk.identify("ahead", &ahead.to_string(), Some(&claim)).expect("a user");
+    }
+    for late in 0..20 {
+        let user = desk.identify("late", &late.to_string(), None).expect("a user");
+        assert!(user.username.starts_with(&format!("user{}", user.user_id.0)), "{}", user.username);
+    }
+    assert_eq!(desk.load(Load::User { user_id: UserId(9999) }), Loaded::User(None));
 }
 
 pub(in crate::store) fn a_storm_of_identities_makes_each_user_once(place: &dyn Place) {

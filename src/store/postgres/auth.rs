@@ -8,7 +8,7 @@ use veza_engine::time::WallMs;
 use super::connect::{Fault, Session, fault};
 use super::plan::{Planned, int, planned};
 use super::rows::{boxed, uint, user};
-use crate::store::shared::{OWN_ISSUER, skeleton};
+use crate::store::shared::{OWN_ISSUER, REVOCATION_KEPT_S, skeleton};
 use crate::store::{AuthAnswer, AuthError, AuthRequest};
 
 const REGISTER: &str = "INSERT INTO users (user_id, iss, sub, username, skeleton, email, password_hash, created_at)
@@ -29,8 +29,10 @@ const SESSIONS: &str =
     "SELECT session_id, created_at, last_used_at, expires_at FROM sessions WHERE user_id = $1 AND expires_at > $2
      ORDER BY created_at DESC, session_id";
 
+// Sessions of this user only: the `sid` of a foreign token may be anything.
 const REVOKE_SESSION: &str =
-    "WITH t AS (DELETE FROM refresh_tokens WHERE session_id = $1), s AS (DELETE FROM sessions WHERE session_id = $1)
+    "WITH s AS (DELETE FROM sessions WHERE session_id = $1 AND user_id = $2 RETURNING session_id),
+       t AS (DELETE FROM refresh_tokens t USING s WHERE t.session_id = s.session_id)
      INSERT INTO revocations AS r (session_id, user_id, expires_at) VALUES ($1, $2, $3)
      ON CONFLICT (session_id) DO UPDATE SET expires_at = greatest(r.expires_at, excluded.expires_at)";
 const REVOKE_USER: &str = "WITH s AS (DELETE FROM sessions WHERE user_id = $1 RETURNING session_id),
@@ -102,7 +104,7 @@ fn rotated(row: &tokio_postgres::Row) -> AuthAnswer {
 }
 
 async fn revocations(session: &Session, now: WallMs) -> Result<AuthAnswer, Error> {
-    session.query(FORGET, &[&now.secs()]).await?;
+    session.query(FORGET, &[&(now.secs() - REVOCATION_KEPT_S)]).await?;
     let sessions = session.query(REVOKED_SESSIONS, &[]).await?;
     let users = session.query(REVOKED_USERS, &[]).await?;
     let sessions = sessions.iter().map(|row| Revocation::Session { session_id: boxed(row, 0), expires_at: row.get(1) });

@@ -6,15 +6,16 @@ use veza_engine::id::UserId;
 use veza_engine::store::{Revocation, UserRow};
 use veza_engine::time::WallMs;
 
+use super::rows::Prepare as _;
 use super::{batch, identify, load_user, rows, write};
 use crate::store::auth::RefreshHash;
-use crate::store::shared::{OWN_ISSUER, skeleton};
+use crate::store::shared::{OWN_ISSUER, REVOCATION_KEPT_S, skeleton};
 use crate::store::{AuthAnswer, AuthError, AuthRequest};
 
 /// A block of ids; answers the first.
 pub(super) fn reserve(connection: &Connection, name: &str, count: u32) -> Result<u64, Error> {
     connection
-        .prepare_cached("UPDATE id_blocks SET next = next + ?2 WHERE name = ?1 RETURNING next - ?2")?
+        .prepared("UPDATE id_blocks SET next = next + ?2 WHERE name = ?1 RETURNING next - ?2")?
         .query_row(params![name, count], |row| rows::uint(row, 0))
 }
 
@@ -41,7 +42,7 @@ fn apply(connection: &Connection, request: &AuthRequest) -> Result<Result<AuthAn
         AuthRequest::FindLogin { username } => Ok(AuthAnswer::Login(load_user::login(connection, username)?)),
         AuthRequest::StartSession { user_id, session_id, refresh_hash, now, expires_at } => {
             connection
-                .prepare_cached(
+                .prepared(
                     "INSERT INTO sessions (session_id, user_id, created_at, last_used_at, expires_at)
                      VALUES (?1, ?2, ?3, ?3, ?4)",
                 )?
@@ -69,7 +70,7 @@ fn register(
     }
     let user_id = reserve(connection, "user", 1)?;
     connection
-        .prepare_cached(
+        .prepared(
             "INSERT INTO users (user_id, iss, sub, username, skeleton, role, email, password_hash, created_at)
              VALUES (?1, ?2, ?3, ?4, ?5, 'user', ?6, ?7, ?8)",
         )?
@@ -89,7 +90,7 @@ fn register(
 
 fn put_token(connection: &Connection, hash: &RefreshHash, session_id: &str, expires_at: i64) -> Result<(), Error> {
     connection
-        .prepare_cached("INSERT INTO refresh_tokens (hash, session_id, expires_at) VALUES (?1, ?2, ?3)")?
+        .prepared("INSERT INTO refresh_tokens (hash, session_id, expires_at) VALUES (?1, ?2, ?3)")?
         .execute(params![hash.as_slice(), session_id, expires_at])
         .map(|_| ())
 }
@@ -106,7 +107,7 @@ fn rotate(
                FROM refresh_tokens t JOIN sessions s USING (session_id) JOIN users u USING (user_id)
                WHERE t.hash = ?1 AND t.expires_at > ?2";
     let found: Option<(UserRow, Box<str>, bool)> = connection
-        .prepare_cached(sql)?
+        .prepared(sql)?
         .query_row(params![hash.as_slice(), now.secs()], |row| {
             Ok((rows::user(row, 0)?, rows::text(row, 4)?, row.get(5)?))
         })
@@ -116,10 +117,10 @@ fn rotate(
         write::revoke_session(connection, &session_id, user.user_id, revoke_until)?;
         return Ok(AuthAnswer::Reused { user_id: user.user_id, session_id });
     }
-    connection.prepare_cached("UPDATE refresh_tokens SET used = 1 WHERE hash = ?1")?.execute([hash.as_slice()])?;
+    connection.prepared("UPDATE refresh_tokens SET used = 1 WHERE hash = ?1")?.execute([hash.as_slice()])?;
     put_token(connection, new_hash, &session_id, expires_at)?;
     connection
-        .prepare_cached("UPDATE sessions SET last_used_at = ?2, expires_at = ?3 WHERE session_id = ?1")?
+        .prepared("UPDATE sessions SET last_used_at = ?2, expires_at = ?3 WHERE session_id = ?1")?
         .execute(params![session_id, now.0, expires_at])?;
     Ok(AuthAnswer::Rotated { user, session_id })
 }
@@ -127,11 +128,11 @@ fn rotate(
 /// Forgets what has ended, answers the rest.
 fn revocations(connection: &Connection, now: i64) -> Result<Vec<Revocation>, Error> {
     for sql in [
-        "DELETE FROM revocations WHERE expires_at <= ?1",
-        "DELETE FROM refresh_tokens WHERE expires_at <= ?1",
-        "DELETE FROM sessions WHERE expires_at <= ?1",
+        "DELETE FROM revocations WHERE expires_at < ?1",
+        "DELETE FROM refresh_tokens WHERE expires_at < ?1",
+        "DELETE FROM sessions WHERE expires_at < ?1",
     ] {
-        connection.execute(sql, [now])?;
+        connection.execute(sql, [now - REVOCATION_KEPT_S])?;
     }
     let mut found = rows::all(connection, "SELECT session_id, expires_at FROM revocations ORDER BY 1", [], |row| {
         Ok(Revocation::Session { session_id: rows::text(row, 0)?, expires_at: row.get(1)? })

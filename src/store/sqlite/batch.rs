@@ -6,6 +6,7 @@ use rusqlite::{Connection, Error, ErrorCode, OptionalExtension, params};
 use veza_engine::id::{RoomId, Seq};
 use veza_engine::store::{Batch, BatchOutcome, EventRow, Writer};
 
+use super::rows::Prepare as _;
 use super::{diagnose, write};
 
 /// Applies a batch, so that a conflict or refusal leaves nothing of it and nothing of the others is lost. An error is
@@ -14,21 +15,21 @@ pub(super) fn apply(connection: &Connection, batch: &Batch, incarnation: u64) ->
     if committed(connection, batch.writer)? {
         return Ok(BatchOutcome::Committed);
     }
-    connection.prepare_cached("SAVEPOINT batch")?.execute([])?;
+    connection.prepared("SAVEPOINT batch")?.execute([])?;
     let outcome = match apply_all(connection, batch, incarnation) {
         Ok(true) => BatchOutcome::Committed,
         Ok(false) => diagnose::run(connection, batch, incarnation)?,
         Err(error) if guilty(&error) => diagnose::run(connection, batch, incarnation)?,
         Err(error) => return Err(error),
     };
-    connection.prepare_cached("RELEASE batch")?.execute([])?;
+    connection.prepared("RELEASE batch")?.execute([])?;
     Ok(outcome)
 }
 
 /// The fence: an earlier attempt, whose answer was lost, is in.
 fn committed(connection: &Connection, writer: Writer) -> Result<bool, Error> {
     let newest: Option<i64> = connection
-        .prepare_cached("SELECT number FROM writer_lanes WHERE epoch = ?1 AND lane = ?2")?
+        .prepared("SELECT number FROM writer_lanes WHERE epoch = ?1 AND lane = ?2")?
         .query_row(params![writer.epoch, writer.lane], |row| row.get(0))
         .optional()?;
     Ok(newest.is_some_and(|number| number >= writer.number))
@@ -37,7 +38,7 @@ fn committed(connection: &Connection, writer: Writer) -> Result<bool, Error> {
 /// Marks the batch as in.
 pub(super) fn put_fence(connection: &Connection, writer: Writer) -> Result<(), Error> {
     connection
-        .prepare_cached(
+        .prepared(
             "INSERT INTO writer_lanes (epoch, lane, number) VALUES (?1, ?2, ?3)
              ON CONFLICT (epoch, lane) DO UPDATE SET number = excluded.number",
         )?
@@ -78,7 +79,7 @@ pub(super) fn stale_rooms(connection: &Connection, batch: &Batch) -> Result<Vec<
 
 fn head(connection: &Connection, room_id: RoomId) -> Result<Seq, Error> {
     let seq: Option<i64> = connection
-        .prepare_cached("SELECT max(seq) FROM events WHERE room_id = ?1")?
+        .prepared("SELECT max(seq) FROM events WHERE room_id = ?1")?
         .query_row([room_id.0 as i64], |row| row.get(0))?;
     Ok(Seq(seq.unwrap_or(0) as u64))
 }
@@ -86,7 +87,7 @@ fn head(connection: &Connection, room_id: RoomId) -> Result<Seq, Error> {
 /// Inserts one row.
 pub(super) fn insert_event(connection: &Connection, event: &EventRow, writer: Writer) -> Result<(), Error> {
     connection
-        .prepare_cached(
+        .prepared(
             "INSERT INTO events (room_id, seq, kind, at, message_no, author_id, client_id, client_hash, content,
                  parent_id, data, writer_epoch, writer_lane, writer_number)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",

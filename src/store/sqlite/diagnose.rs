@@ -6,6 +6,7 @@ use veza_engine::id::{RoomId, Seq};
 use veza_engine::store::{Batch, BatchOutcome, Duplicate, Write};
 use veza_engine::time::WallMs;
 
+use super::rows::Prepare as _;
 use super::{batch, write};
 
 /// Inside the batch's savepoint, which it leaves as it was unless the batch turns out to be good.
@@ -61,7 +62,7 @@ fn duplicates(connection: &Connection, batch: &Batch) -> Result<Vec<Duplicate>, 
     for (index, event) in batch.events.iter().enumerate() {
         let (Some(author), Some(client)) = (event.author_id, &event.client) else { continue };
         let earlier = connection
-            .prepare_cached(
+            .prepared(
                 "SELECT seq, at, client_hash FROM events WHERE room_id = ?1 AND author_id = ?2 AND client_id = ?3",
             )?
             .query_row(params![event.room_id.0 as i64, author.0 as i64, &*client.id], |row| {
@@ -86,13 +87,13 @@ fn duplicates(connection: &Connection, batch: &Batch) -> Result<Vec<Duplicate>, 
         let mut earlier = None;
         if let Some(client) = client {
             let sql = "SELECT room_id, created_at, client_hash FROM rooms WHERE creator_id = ?1 AND client_id = ?2";
-            let mut statement = connection.prepare_cached(sql)?;
+            let mut statement = connection.prepared(sql)?;
             earlier = statement.query_row(params![creator.0 as i64, &*client.id], |row| room(index, row)).optional()?;
         }
         if let (None, Some((lo, hi))) = (&earlier, pair) {
             let sql = "SELECT p.room_id, r.created_at, NULL FROM dm_pairs p JOIN rooms r USING (room_id)
                        WHERE p.lo = ?1 AND p.hi = ?2";
-            let mut statement = connection.prepare_cached(sql)?;
+            let mut statement = connection.prepared(sql)?;
             earlier = statement.query_row(params![lo.0 as i64, hi.0 as i64], |row| room(index, row)).optional()?;
         }
         found.extend(earlier);

@@ -5,8 +5,7 @@ use veza_engine::id::UserId;
 use veza_engine::input::Identity;
 use veza_engine::store::UserRow;
 
-use super::reader::Asked;
-use super::rows::{self, USER};
+use super::rows::{self, Prepare as _, USER};
 use super::{account, load_user};
 use crate::store::report::wall_now;
 use crate::store::shared::{fallback_username, skeleton, username_allowed};
@@ -22,8 +21,12 @@ pub(super) enum Found {
 }
 
 /// One query for all of them, answers in their order.
-pub(super) fn find(connection: &Connection, asked: &[Asked]) -> Result<Vec<Found>, Error> {
-    let wanted: Vec<_> = asked.iter().map(|(_, id)| (&*id.iss, &*id.sub, claim(id).map(skeleton))).collect();
+pub(super) fn find<'a>(
+    connection: &Connection,
+    asked: impl Iterator<Item = &'a Identity> + Clone,
+) -> Result<Vec<Found>, Error> {
+    let wanted: Vec<_> = asked.clone().map(|id| (&*id.iss, &*id.sub, claim(id).map(skeleton))).collect();
+    let count = wanted.len();
     let wanted = serde_json::to_string(&wanted).map_err(|error| Error::ToSqlConversionFailure(error.into()))?;
     let sql = format!(
         "SELECT {USER}, holder.user_id FROM json_each(?1) j
@@ -37,15 +40,15 @@ pub(super) fn find(connection: &Connection, asked: &[Asked]) -> Result<Vec<Found
         }
         Ok((Some(rows::user(row, 0)?), rows::opt_uint(row, 4)?))
     })?;
-    assert_eq!(found.len(), asked.len(), "a pair and a name have one user at most");
-    let judge = |((_, identity), (user, holder)): (&Asked, (Option<UserRow>, Option<u64>))| match user {
+    assert_eq!(found.len(), count, "a pair and a name have one user at most");
+    let judge = |(identity, (user, holder)): (&Identity, (Option<UserRow>, Option<u64>))| match user {
         None => Found::Unknown,
         Some(user) => match claim(identity) {
             Some(claim) if *claim != *user.username && holder.is_none_or(|id| id == user.user_id.0) => Found::Rename,
             _ => Found::Known(user),
         },
     };
-    Ok(asked.iter().zip(found).map(judge).collect())
+    Ok(asked.zip(found).map(judge).collect())
 }
 
 fn claim(identity: &Identity) -> Option<&str> {
@@ -56,7 +59,7 @@ fn claim(identity: &Identity) -> Option<&str> {
 pub(super) fn provision(connection: &Connection, identity: &Identity) -> Result<UserRow, Error> {
     let sql = format!("SELECT {USER} FROM users u WHERE u.iss = ?1 AND u.sub = ?2");
     let known = connection
-        .prepare_cached(&sql)?
+        .prepared(&sql)?
         .query_row(params![&*identity.iss, &*identity.sub], |row| rows::user(row, 0))
         .optional()?;
     if let Some(mut user) = known {
@@ -65,7 +68,7 @@ pub(super) fn provision(connection: &Connection, identity: &Identity) -> Result<
             && free_for(connection, claim, user.user_id)?
         {
             connection
-                .prepare_cached("UPDATE users SET username = ?2, skeleton = ?3 WHERE user_id = ?1")?
+                .prepared("UPDATE users SET username = ?2, skeleton = ?3 WHERE user_id = ?1")?
                 .execute(params![user.user_id.0 as i64, claim, skeleton(claim)])?;
             user.username = claim.into();
         }
@@ -89,7 +92,7 @@ pub(super) fn provision(connection: &Connection, identity: &Identity) -> Result<
     }
     let username = username.unwrap_or_default();
     connection
-        .prepare_cached(
+        .prepared(
             "INSERT INTO users (user_id, iss, sub, username, skeleton, role, created_at)
              VALUES (?1, ?2, ?3, ?4, ?5, 'user', ?6)",
         )?
@@ -107,7 +110,7 @@ pub(super) fn provision(connection: &Connection, identity: &Identity) -> Result<
 /// Whether nobody else has a name like this.
 pub(super) fn free_for(connection: &Connection, username: &str, user_id: UserId) -> Result<bool, Error> {
     let holder: Option<i64> = connection
-        .prepare_cached("SELECT user_id FROM users WHERE skeleton = ?1")?
+        .prepared("SELECT user_id FROM users WHERE skeleton = ?1")?
         .query_row([skeleton(username)], |row| row.get(0))
         .optional()?;
     Ok(holder.is_none_or(|holder| holder as u64 == user_id.0))

@@ -9,7 +9,7 @@ use veza_engine::wire::RoomFilter;
 use super::load_room;
 use super::load_user::{OwnPosition, own_position};
 use super::reader::Failure;
-use super::rows::{self, EVENT, EVENT_FROM, MEMBER, META, META_COLUMNS, USER};
+use super::rows::{self, EVENT, EVENT_FROM, MEMBER, META, META_COLUMNS, Prepare as _, USER};
 use crate::store::shared::{cursor, fold, read_cursor, read_id_cursor, skeleton};
 
 /// The position of a newest event.
@@ -111,8 +111,7 @@ pub(super) fn conversations(
     let mut conversations = Vec::with_capacity(found.len());
     for (place, _) in found {
         let unread: UnreadRow = own_position(connection, user_id, &place)?;
-        let last_message =
-            connection.prepare_cached(&newest)?.query_row([place.room_id.0 as i64], rows::event).optional()?;
+        let last_message = connection.prepared(&newest)?.query_row([place.room_id.0 as i64], rows::event).optional()?;
         let users = load_room::participants(connection, place.room_id)?;
         conversations.push(DmSummary { unread, users, last_message });
     }

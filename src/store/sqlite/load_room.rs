@@ -7,7 +7,7 @@ use veza_engine::id::{RoomId, Seq, UserId};
 use veza_engine::store::{Earlier, EventRecord, Loaded, MemberRow, RoomKind, RoomState};
 use veza_engine::time::WallMs;
 
-use super::rows::{self, EVENT, EVENT_FROM, MEMBER, META, META_COLUMNS, USER};
+use super::rows::{self, EVENT, EVENT_FROM, MEMBER, META, META_COLUMNS, Prepare as _, USER};
 use crate::store::shared::PAGE_BYTES;
 
 /// `Load::Room`.
@@ -20,12 +20,12 @@ pub(super) fn room(
 ) -> Result<Loaded, Error> {
     let id = room_id.0 as i64;
     let found = connection
-        .prepare_cached(&format!("SELECT {META}, r.member_count, r.read_checkpoint FROM rooms r WHERE r.room_id = ?1"))?
+        .prepared(&format!("SELECT {META}, r.member_count, r.read_checkpoint FROM rooms r WHERE r.room_id = ?1"))?
         .query_row([id], |row| Ok((rows::meta(row, mix)?, row.get(META_COLUMNS)?, rows::uint(row, META_COLUMNS + 1)?)))
         .optional()?;
     let Some((meta, member_count, checkpoint)) = found else { return Ok(Loaded::Room(None)) };
     let (head, message_no) = connection
-        .prepare_cached("SELECT seq, message_no FROM events WHERE room_id = ?1 ORDER BY seq DESC LIMIT 1")?
+        .prepared("SELECT seq, message_no FROM events WHERE room_id = ?1 ORDER BY seq DESC LIMIT 1")?
         .query_row([id], |row| Ok((Seq(rows::uint(row, 0)?), rows::uint(row, 1)?)))
         .optional()?
         .unwrap_or_default();
@@ -55,7 +55,7 @@ pub(super) fn participants(
 /// `Load::Members`.
 pub(super) fn members(connection: &Connection, room_id: RoomId, users: &[UserId]) -> Result<Loaded, Error> {
     let checkpoint = connection
-        .prepare_cached("SELECT read_checkpoint FROM rooms WHERE room_id = ?1")?
+        .prepared("SELECT read_checkpoint FROM rooms WHERE room_id = ?1")?
         .query_row([room_id.0 as i64], |row| rows::uint(row, 0))
         .optional()?;
     let Some(checkpoint) = checkpoint else { return Ok(Loaded::Members(Vec::new())) };
@@ -103,7 +103,7 @@ pub(super) fn events(connection: &Connection, room_id: RoomId, after: Seq, limit
 
 /// Rows until they are about [`PAGE_BYTES`]; at least one if there is any.
 fn page(connection: &Connection, sql: &str, values: impl rusqlite::Params) -> Result<Vec<EventRecord>, Error> {
-    let mut statement = connection.prepare_cached(sql)?;
+    let mut statement = connection.prepared(sql)?;
     let mut found = statement.query(values)?;
     let (mut records, mut bytes) = (Vec::new(), 0);
     while let Some(row) = found.next()? {
@@ -162,10 +162,8 @@ fn history(
 /// `Load::Message`.
 pub(super) fn message(connection: &Connection, room_id: RoomId, message_id: Seq) -> Result<Loaded, Error> {
     let sql = format!("SELECT {EVENT} FROM {EVENT_FROM} WHERE e.room_id = ?1 AND e.seq = ?2 AND e.kind = 1");
-    let record = connection
-        .prepare_cached(&sql)?
-        .query_row(params![room_id.0 as i64, message_id.0 as i64], rows::event)
-        .optional()?;
+    let record =
+        connection.prepared(&sql)?.query_row(params![room_id.0 as i64, message_id.0 as i64], rows::event).optional()?;
     Ok(Loaded::Message(record.map(Box::new)))
 }
 
@@ -188,5 +186,5 @@ pub(super) fn client_event(
         })
     };
     let values = params![room_id.0 as i64, user_id.0 as i64, client_id];
-    Ok(Loaded::ClientEvent(connection.prepare_cached(sql)?.query_row(values, read).optional()?))
+    Ok(Loaded::ClientEvent(connection.prepared(sql)?.query_row(values, read).optional()?))
 }

@@ -5,7 +5,7 @@ use veza_engine::id::{RoomId, Seq, UserId};
 use veza_engine::store::{Earlier, Loaded, RoomKind, SessionRow, UnreadRow, UserRow};
 use veza_engine::time::WallMs;
 
-use super::rows::{self, USER};
+use super::rows::{self, Prepare as _, USER};
 use crate::store::report::wall_now;
 use crate::store::shared::{OWN_ISSUER, mix_epoch, skeleton};
 
@@ -17,7 +17,7 @@ pub(super) fn user(connection: &Connection, user_id: UserId) -> Result<Loaded, E
 /// One user.
 pub(super) fn by_id(connection: &Connection, user_id: UserId) -> Result<Option<UserRow>, Error> {
     connection
-        .prepare_cached(&format!("SELECT {USER} FROM users u WHERE u.user_id = ?1"))?
+        .prepared(&format!("SELECT {USER} FROM users u WHERE u.user_id = ?1"))?
         .query_row([user_id.0 as i64], |row| rows::user(row, 0))
         .optional()
 }
@@ -29,7 +29,7 @@ pub(super) fn login(connection: &Connection, username: &str) -> Result<Option<(U
          WHERE u.skeleton = ?1 AND u.iss = ?2 AND u.password_hash IS NOT NULL"
     );
     connection
-        .prepare_cached(&sql)?
+        .prepared(&sql)?
         .query_row(params![skeleton(username), OWN_ISSUER], |row| Ok((rows::user(row, 0)?, rows::text(row, 4)?)))
         .optional()
 }
@@ -82,7 +82,7 @@ pub(super) fn own_position(connection: &Connection, user_id: UserId, place: &Own
     let beyond = place.checkpoint.max(place.read.0);
     let own = match beyond < place.head.0 {
         true => connection
-            .prepare_cached(sql)?
+            .prepared(sql)?
             .query_row(params![place.room_id.0 as i64, beyond as i64, user_id.0 as i64], |row| {
                 Ok((rows::uint(row, 0)?, rows::uint(row, 1)?))
             })
@@ -123,11 +123,11 @@ pub(super) fn creation(
 ) -> Result<Loaded, Error> {
     let creator = user_id.0 as i64;
     let created_rooms = connection
-        .prepare_cached("SELECT count(*) FROM rooms WHERE creator_id = ?1 AND kind = 0")?
+        .prepared("SELECT count(*) FROM rooms WHERE creator_id = ?1 AND kind = 0")?
         .query_row([creator], |row| row.get(0))?;
     let by_client = match client_id {
         Some(client) => connection
-            .prepare_cached(
+            .prepared(
                 "SELECT room_id, kind, created_at, client_hash FROM rooms WHERE creator_id = ?1 AND client_id = ?2",
             )?
             .query_row(params![creator, client], earlier)
@@ -136,7 +136,7 @@ pub(super) fn creation(
     };
     let by_pair = match pair {
         Some((lo, hi)) => connection
-            .prepare_cached(
+            .prepared(
                 "SELECT p.room_id, r.kind, r.created_at, NULL FROM dm_pairs p CROSS JOIN rooms r USING (room_id)
                  WHERE p.lo = ?1 AND p.hi = ?2",
             )?

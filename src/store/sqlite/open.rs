@@ -121,12 +121,14 @@ pub(super) fn incarnation(connection: &Connection, path: &Path, data_dir: &Path)
         }
     };
     let token = format!("{:016x}{:016x}", random()?, random()?);
-    // The file first, with both tokens: a crash between the two writes must not look like a restore.
-    let lines = format!("{token}\n{}\n", if known { stored.as_deref().unwrap_or("") } else { "" });
-    replace_file(&file, &lines).map_err(|error| failed(format!("{}: {error}", file.display())))?;
+    // The file first, with both tokens, and last with the new one alone: a crash between the writes must not look like
+    // a restore, and a copy of the last start must.
+    let keep = |lines: &str| replace_file(&file, lines).map_err(|error| failed(format!("{}: {error}", file.display())));
+    keep(&format!("{token}\n{}\n", if known { stored.as_deref().unwrap_or("") } else { "" }))?;
     let put = "INSERT INTO meta (key, value) VALUES ('incarnation', ?1), ('start_token', ?2)
                ON CONFLICT (key) DO UPDATE SET value = excluded.value";
     connection.execute(put, params![incarnation.to_string(), token]).map_err(failed)?;
+    keep(&format!("{token}\n"))?;
     Ok(incarnation)
 }
 

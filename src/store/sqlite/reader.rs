@@ -103,7 +103,7 @@ pub(super) fn run(shared: &Shared, connection: &Connection, jobs: &Sender<Job>) 
         match work {
             Work::One(Ask::Load { ticket, .. }) if ticket.late() => ticket.answer(Err(LoadError::Unavailable)),
             Work::One(Ask::Load { ticket, load }) => {
-                let result = answer(shared, connection, &load);
+                let result = answer(connection, shared.incarnation, &load);
                 ticket.answer(result.map_err(|failure| failure.told(shared, jobs)));
             }
             Work::One(Ask::Login { username, reply }) => {
@@ -123,7 +123,7 @@ pub(super) fn run(shared: &Shared, connection: &Connection, jobs: &Sender<Job>) 
 fn identify_all(shared: &Shared, connection: &Connection, jobs: &Sender<Job>, asked: Vec<Asked>) {
     let (late, asked): (Vec<_>, Vec<_>) = asked.into_iter().partition(|(ticket, _)| ticket.late());
     late.into_iter().for_each(|(ticket, _)| ticket.answer(Err(LoadError::Unavailable)));
-    let found = match identify::find(connection, &asked) {
+    let found = match identify::find(connection, asked.iter().map(|(_, identity)| &**identity)) {
         Ok(found) => found,
         Err(error) => {
             let told = Failure::Database(error).told(shared, jobs);
@@ -142,6 +142,7 @@ fn identify_all(shared: &Shared, connection: &Connection, jobs: &Sender<Job>, as
 }
 
 /// Why a query has no answer.
+#[derive(Debug)]
 pub(super) enum Failure {
     /// A cursor that is not ours.
     Cursor,
@@ -180,10 +181,9 @@ impl Failure {
     }
 }
 
-/// Answers one query from one snapshot.
-fn answer(shared: &Shared, connection: &Connection, load: &Load) -> Result<Loaded, Failure> {
+/// Answers one query from one snapshot; `mix` is the incarnation.
+pub(super) fn answer(connection: &Connection, mix: u64, load: &Load) -> Result<Loaded, Failure> {
     let snapshot = connection.unchecked_transaction()?;
-    let mix = shared.incarnation;
     let loaded = match load {
         Load::Room { room_id, tail, members } => load_room::room(&snapshot, *room_id, *tail, members, mix)?,
         Load::Members { room_id, user_ids } => load_room::members(&snapshot, *room_id, user_ids)?,

@@ -1,6 +1,6 @@
 //! From rows to the engine's types. Columns are selected by these lists, in their order.
 
-use rusqlite::{Connection, Error, Row};
+use rusqlite::{CachedStatement, Connection, Error, Row};
 use veza_engine::id::{RoomId, Seq, UserId};
 use veza_engine::store::{EventKind, EventRecord, EventRow, MemberRow, RoomKind, RoomMeta, UserRow};
 use veza_engine::time::WallMs;
@@ -23,6 +23,21 @@ pub(super) const MEMBER: &str = "m.user_id, m.role, m.joined_at, m.last_read_seq
 /// Of `users u`, for [`user`].
 pub(super) const USER: &str = "u.user_id, u.username, u.role, u.created_at";
 
+/// How every statement of the store is prepared: kept by its connection, and in tests noted, so that one can look at
+/// all their plans.
+pub(super) trait Prepare {
+    /// Prepared, from the connection's cache.
+    fn prepared(&self, sql: &str) -> Result<CachedStatement<'_>, Error>;
+}
+
+impl Prepare for Connection {
+    fn prepared(&self, sql: &str) -> Result<CachedStatement<'_>, Error> {
+        #[cfg(test)]
+        super::tests::note(sql);
+        self.prepare_cached(sql)
+    }
+}
+
 /// Runs a query and collects what `read` makes of its rows.
 pub(super) fn all<T>(
     connection: &Connection,
@@ -30,7 +45,7 @@ pub(super) fn all<T>(
     values: impl rusqlite::Params,
     read: impl FnMut(&Row<'_>) -> Result<T, Error>,
 ) -> Result<Vec<T>, Error> {
-    connection.prepare_cached(sql)?.query_map(values, read)?.collect()
+    connection.prepared(sql)?.query_map(values, read)?.collect()
 }
 
 /// Ids, each once, as the JSON array that `json_each` unfolds: any number of them in one prepared statement.

@@ -5,6 +5,7 @@ use veza_engine::id::{RoomId, Seq, UserId};
 use veza_engine::store::{MemberRow, RoomMeta, Write};
 use veza_engine::wire::ClientKey;
 
+use super::rows::Prepare as _;
 use crate::store::shared::{fold, mix_epoch};
 
 /// Applies one.
@@ -17,9 +18,11 @@ pub(super) fn apply(connection: &Connection, write: &Write, incarnation: u64) ->
         Write::CreateDm { meta, creator_id, user_ids, pair, client } => {
             create(connection, meta, *creator_id, client.as_ref(), user_ids.len(), incarnation)?;
             if let Some((lo, hi)) = pair {
-                connection
-                    .prepare_cached("INSERT INTO dm_pairs (lo, hi, room_id) VALUES (?1, ?2, ?3)")?
-                    .execute(params![lo.0 as i64, hi.0 as i64, meta.room_id.0 as i64])?;
+                connection.prepared("INSERT INTO dm_pairs (lo, hi, room_id) VALUES (?1, ?2, ?3)")?.execute(params![
+                    lo.0 as i64,
+                    hi.0 as i64,
+                    meta.room_id.0 as i64
+                ])?;
             }
             user_ids
                 .iter()
@@ -49,7 +52,7 @@ pub(super) fn apply(connection: &Connection, write: &Write, incarnation: u64) ->
 }
 
 fn run(connection: &Connection, sql: &str, values: impl rusqlite::Params) -> Result<(), Error> {
-    connection.prepare_cached(sql)?.execute(values).map(|_| ())
+    connection.prepared(sql)?.execute(values).map(|_| ())
 }
 
 fn create(

@@ -1,5 +1,6 @@
 //! What is true of PostgreSQL alone; what both stores must do is in `store::contract`.
 
+mod contract;
 mod faults;
 mod writes;
 
