@@ -4,6 +4,7 @@
 #   run.sh                     builds the server, starts it on a free port and tests it
 #   run.sh ws://HOST:PORT/echo tests a server that runs already
 #
+# CHAT_SERVER=FILE   the server to start (default: a fresh release build)
 # CASES="1.* 7.*"    cases to run (default: all)
 # REPORT=DIR         where the reports go (default: target/conformance)
 # AUTOBAHN_VENV=DIR  where the suite is installed (default: ~/.cache/veza/autobahn-VERSION)
@@ -67,9 +68,11 @@ install_suite() {
 }
 
 start_server() {
-  local port target
-  target="${CARGO_TARGET_DIR:-$root/target}"
-  (cd "$root" && cargo build --quiet --release --bin chat-server) || fail "the server does not build"
+  local port program="${CHAT_SERVER:-}"
+  if [ -z "$program" ]; then
+    (cd "$root" && cargo build --quiet --release --bin chat-server) || fail "the server does not build"
+    program="${CARGO_TARGET_DIR:-$root/target}/release/chat-server"
+  fi
   port="$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')"
   cat >"$scratch/server.toml" <<TOML
 [server]
@@ -79,7 +82,7 @@ echo_endpoint = true
 [database]
 url = "sqlite://$scratch/data/veza.db"
 TOML
-  "$target/release/chat-server" --config "$scratch/server.toml" >"$scratch/server.log" 2>&1 &
+  "$program" --config "$scratch/server.toml" >"$scratch/server.log" 2>&1 &
   server=$!
   url="ws://127.0.0.1:$port/echo"
 }
