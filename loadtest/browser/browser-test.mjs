@@ -13,6 +13,12 @@ let server;
 let browser;
 let ada;
 let bob;
+let firstToken;
+
+/** The user's access token of the moment. */
+function token({ page }) {
+  return page.evaluate(() => JSON.parse(localStorage.getItem('veza.session')).access_token);
+}
 
 /** Waits until `ask` gives what `accept` takes. */
 async function eventually(what, ask, accept) {
@@ -28,6 +34,7 @@ async function eventually(what, ask, accept) {
 
 test('two users register, meet in a room and see each other’s messages in one order', async () => {
   await Promise.all([ada.register(), bob.register()]);
+  firstToken = await token(ada);
   await ada.createRoom('general', 'Everything and nothing');
   await bob.joinRoom('general');
   await ada.say('hello bob');
@@ -84,8 +91,8 @@ test('reading back through history, page by page, without a jump', async () => {
   const all = Array.from({ length: 130 }, (_, i) => `line ${i + 1}`);
   await ada.page.evaluate(async (lines) => {
     const { VezaClient } = await import('/veza-client.js');
-    const session = JSON.parse(localStorage.getItem('veza.session'));
-    const client = new VezaClient({ url: location.origin, session });
+    const { access_token } = JSON.parse(localStorage.getItem('veza.session'));
+    const client = new VezaClient({ url: location.origin, session: { access_token } });
     client.start();
     const roomId = Number(location.hash.split('-')[1]);
     await Promise.all(lines.map((line) => client.send(roomId, line).done));
@@ -164,6 +171,15 @@ test('a conversation goes on after the restart', async () => {
   await ada.shows(['just between us', 'of course', 'still here?']);
 });
 
+test('access tokens of half a minute: renewed by themselves, without a word on the page', async () => {
+  const before = await token(bob);
+  assert.notEqual(await token(ada), firstToken);
+  await eventually('token', () => token(bob), (now) => now !== before);
+  await bob.say('with a new token');
+  await ada.shows(['just between us', 'of course', 'still here?', 'with a new token']);
+  assert.equal(await ada.page.locator('.toast').count(), 0);
+});
+
 test('everything that can be pressed or filled has a name', async () => {
   const nameless = await ada.page.locator('button, input, textarea, a').evaluateAll((nodes) => nodes
     .filter((node) => !(node.textContent.trim() || node.ariaLabel || node.labels?.length))
@@ -238,6 +254,8 @@ async function main() {
       } catch (error) {
         failed += 1;
         console.log(`FAILED  ${name}\n  ${error.stack}`);
+        for (const user of [ada, bob]) console.log(`  ${user.name}: ${await user.condition()}`);
+        if (passed === 0) break; // nothing can work without the first
       }
     }
     if (failed) console.log(`--- end of the server's log ---\n${server.output.slice(-4_000)}`);

@@ -409,13 +409,15 @@ test('join follows the room from the seq of the reply; leave ends it', async () 
   assert.equal(client.follows(5), false);
 });
 
-test('tokens: token_expiring renews inside the connection', async () => {
-  const { server, client, online } = setup();
+test('tokens: token_expiring renews inside the connection, in the first half of what is left', async () => {
+  const { server, client, clock, online } = setup({ session: { expires_at: 1_060_000 } });
   await online();
   const saved = [];
   client.on('tokens', (session) => saved.push([session.access_token, session.refresh_token]));
   server.socket.push('token_expiring', { expires_at: 'x' });
-  await settled();
+  await clock.advance(14_999);
+  assert.equal(server.refreshes, 0);
+  await clock.advance(1);
   assert.deepEqual(server.seen('refresh_token').map((frame) => frame.data.token), ['access-1']);
   assert.deepEqual(saved, [['access-1', 'refresh-1']]);
   assert.equal(server.sockets.length, 1);
@@ -457,10 +459,10 @@ test('tokens: another tab has renewed meanwhile; the refresh token is not used t
     store.session = { access_token: 'access-1', refresh_token: 'refresh-1' };
     return work();
   };
-  const { server, online } = setup({ store });
+  const { server, clock, online } = setup({ store });
   await online();
   server.socket.push('token_expiring', {});
-  await settled();
+  await clock.advance(0);
   assert.equal(server.refreshes, 0);
   assert.equal(server.seen('refresh_token')[0].data.token, 'access-1');
 });

@@ -41,6 +41,7 @@ export class Server {
     writeFileSync(config, [
       '[server]', `bind_addr = "${this.address}"`, `data_dir = "${this.dir}/data"`, 'shards = 2',
       '[database]', `url = "sqlite://${this.dir}/data/veza.db"`,
+      '[security]', 'jwt_access_duration = "30s"', // several renewals in one run
       '[limits]', 'max_messages_per_minute = 0', 'commands_per_second = 0', 'logins_per_minute = 0', '',
     ].join('\n'));
     const child = spawn(this.binary, ['--config', config], { cwd: this.dir, stdio: ['ignore', 'pipe', 'pipe'] });
@@ -166,6 +167,13 @@ export class User {
     return this.page.locator('#log .message').evaluateAll((nodes) => nodes.map((node) => {
       return (node.dataset.status ? `(${node.dataset.status}) ` : '') + node.querySelector('.content').textContent;
     }));
+  }
+
+  /** What the page says of itself, for the report of a failure. */
+  async condition() {
+    const ids = ['connection-text', 'sign-in-error', 'toasts', 'room-title'];
+    const texts = await Promise.all(ids.map((id) => this.page.locator(`#${id}`).textContent()));
+    return JSON.stringify([...texts, ...this.faults]);
   }
 
   /** Waits until the page shows exactly these messages. */

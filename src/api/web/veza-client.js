@@ -517,7 +517,7 @@ export class VezaClient {
       link.drainHint = data.reconnect_after_ms ?? 0;
       this.#emit('draining', data);
     } else if (type === 'token_expiring') {
-      this.#renewInPlace(link);
+      this.#renewInPlace(link, data.expires_at);
     } else if (type === 'dm_created') {
       this.#adopt(data.conversation_id, 'dm', 0);
     }
@@ -827,7 +827,11 @@ export class VezaClient {
     return { ...session, ...sessionOf({ user_id: session.user_id, username: session.username, ...answer }) };
   }
 
-  async #renewInPlace(link) {
+  /** Some time in the first half of what is left: spread over clients, and not in a circle where tokens are short. */
+  async #renewInPlace(link, expiresAt) {
+    const end = this.#store.load()?.expires_at ?? Date.parse(expiresAt);
+    await this.#sleep((this.#env.random() * Math.max(0, end - this.#env.now())) / 2 || 0);
+    if (this.#link !== link) return;
     try {
       const session = await this.#renew(link.token);
       await this.#persist(link, 'refresh_token', { token: session.access_token });
