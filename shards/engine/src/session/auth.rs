@@ -183,7 +183,7 @@ impl Sessions {
         let now = core.now;
         let Some(session) = self.get(conn) else { return };
         if !matches!(session.phase, Phase::Authenticating(_)) {
-            return; // a refreshed token
+            return; // closing meanwhile
         }
         let Phase::Authenticating(pending) = std::mem::replace(&mut session.phase, Phase::Anonymous) else {
             unreachable!("matched above")

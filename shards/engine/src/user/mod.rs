@@ -103,12 +103,19 @@ impl Users {
         user
     }
 
-    /// A connection has authenticated: conversations reach it from here on. The oldest beyond the limit goes.
+    /// A connection has authenticated, or has a new token: conversations reach it from here on. The oldest beyond the
+    /// limit goes.
     pub fn attach(&mut self, core: &mut Core, conn: ConnId, caller: &Caller, session_id: Box<str>, expires_at: i64) {
         let most = core.limits.max_connections_per_user as usize;
         let since = core.now.wall;
         let user = self.user(core, caller);
         user.username = caller.username.clone();
+        if let Some(known) = user.conns.iter_mut().find(|entry| entry.conn == conn) {
+            // A new token makes no second connection: that would count against the limit, and get every push twice.
+            known.session_id = session_id;
+            known.expires_at = expires_at;
+            return;
+        }
         let mut displaced = None;
         if most > 0 && user.conns.len() >= most {
             displaced = Some(user.conns.remove(0).conn);
@@ -263,4 +270,43 @@ pub fn rate_limited(retry_after_ms: u64) -> Box<CommandError> {
 
 fn empty_reply(kind: &'static str) -> crate::peer::ReplyBody {
     body(kind, b"{}".as_slice().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ShardConfig;
+    use crate::id::ShardId;
+    use crate::input::Role;
+    use crate::limits::Limits;
+    use crate::time::Now;
+
+    #[test]
+    fn new_tokens_of_one_connection_displace_nothing() {
+        let now = Now { mono: Mono(0), wall: WallMs(0) };
+        let limits = Limits { max_connections_per_user: 2, ..Limits::default() };
+        let mut core = Core::new(&ShardConfig { id: ShardId(0), shards: 1, limits, writer_epoch: 1, seed: 1 }, now);
+        let mut users = Users::default();
+        let caller = Caller { user_id: UserId(1), username: "ada".into(), role: Role::User };
+        let conn = |slot| ConnId { shard: ShardId(0), slot, generation: 0 };
+        let mut attach = |slot, session: &str| {
+            users.attach(&mut core, conn(slot), &caller, session.into(), 1);
+            let count = users.map[&UserId(1)].conns.len();
+            let closed = core.peers[0].drain(..).filter(|message| matches!(message, PeerMessage::Close { .. })).count();
+            (count, closed)
+        };
+        let steps = [
+            (1, "a", (1, 0)),
+            (1, "b", (1, 0)),
+            (2, "c", (2, 0)),
+            (1, "d", (2, 0)),
+            (2, "e", (2, 0)),
+            (3, "f", (2, 1)),
+        ];
+        for (slot, session, expected) in steps {
+            assert_eq!(attach(slot, session), expected, "connection {slot}, session {session}");
+        }
+        let sessions: Vec<&str> = users.map[&UserId(1)].conns.iter().map(|entry| &*entry.session_id).collect();
+        assert_eq!(sessions, ["e", "f"]);
+    }
 }
