@@ -193,6 +193,20 @@ fn echo_returns_large_messages_and_waits_for_its_reader() {
 }
 
 #[test]
+fn connections_that_are_reset_before_they_are_accepted_hurt_nobody() {
+    let server = Server::start(&Choice::default());
+    for _ in 0..200 {
+        let client = server.connect();
+        socket2::SockRef::from(&client.stream).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+        drop(client);
+    }
+    assert!(server.open("/ws?token=good").text().contains("auth_success"));
+    // Each descriptor was closed once, and only by its owner: nothing else is open, nothing that is open was closed.
+    server.wait_until(|report| report.sockets == 0);
+    assert!(server.open("/ws?token=good").text().contains("auth_success"));
+}
+
+#[test]
 fn a_drain_closes_the_door_and_everybody_with_3000() {
     let server = Server::start(&Choice::default());
     let mut clients: Vec<_> = (0..50).map(|_| server.open("/ws?token=good")).collect();

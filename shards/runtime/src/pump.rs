@@ -4,6 +4,7 @@
 //! the next turn before anything sleeps. The pump knows neither glommio nor threads: a driver calls [`Pump::turn`]
 //! until it is idle and then waits on [`Pump::poller`].
 
+mod blame;
 mod sockets;
 
 use std::io;
@@ -195,7 +196,7 @@ impl<E: Edge> Pump<E> {
             let mut count = 0;
             while count < PEER_MESSAGES_MAX {
                 let Some(message) = self.port.receive(from) else { break };
-                self.shard.handle(self.now, Input::Peer { from, message });
+                self.handle(Input::Peer { from, message });
                 count += 1;
             }
             if count > 0 {
@@ -230,7 +231,7 @@ impl<E: Edge> Pump<E> {
                 return;
             }
         };
-        self.shard.handle(self.now, input);
+        self.handle(input);
     }
 
     fn stop_listening(&mut self) {
@@ -311,6 +312,8 @@ impl<E: Edge> Pump<E> {
                 io.shard.handle(io.now, Input::Verified { conn, purpose, result });
             }),
             Effect::Close { conn, code } => self.with(conn, |edge, io| edge.on_close(io, code)),
+            // One that the engine has forgotten since is closing, and must be read to its end.
+            Effect::Pause { conn } if self.shard.outbox(conn).is_none() => {}
             Effect::Pause { conn } => self.with(conn, |_, io| io.reading(false)),
             Effect::Resume { conn } => self.with(conn, |_, io| io.reading(true)),
             Effect::HttpReply { ticket, result } => self.edge.http_reply(ticket, result),
