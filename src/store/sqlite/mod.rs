@@ -18,6 +18,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
@@ -93,14 +94,16 @@ impl Sqlite {
         let mut threads = Vec::new();
         for index in 0..config.max_connections.clamp(1, READERS_MAX) {
             let connection = open::reader(&path)?;
-            let (shared, jobs) = (shared.clone(), jobs.clone());
-            threads.push(spawn(format!("sqlite-read-{index}"), move || reader::run(&shared, &connection, &jobs))?);
+            let (owned, jobs) = (shared.clone(), jobs.clone());
+            let work = move || reader::run(&owned, &connection, &jobs);
+            threads.push(spawn(&shared, format!("sqlite-read-{index}"), work)?);
         }
         // The writer's own is counted as well.
         shared.meter.connections.store(threads.len() as u64 + 1, Relaxed);
         shared.meter.went_up();
         let owned = shared.clone();
-        threads.push(spawn("sqlite-write".into(), move || writer::Writer::new(owned, connection, waiting).run())?);
+        let work = move || writer::Writer::new(owned, connection, waiting).run();
+        threads.push(spawn(&shared, "sqlite-write".into(), work)?);
         Ok(Arc::new(Sqlite { shared, jobs, threads: Mutex::new(threads), _lock: lock }))
     }
 
@@ -208,6 +211,13 @@ impl Ticket {
     }
 }
 
-fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StoreError> {
-    thread::Builder::new().name(name).spawn(work).map_err(|error| StoreError::Failed(format!("thread: {error}")))
+/// A thread of the store. Should it panic, nobody would be answered any more: the process must end.
+fn spawn(shared: &Shared, name: String, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StoreError> {
+    let completions = shared.completions.clone();
+    let whole = move || {
+        if catch_unwind(AssertUnwindSafe(work)).is_err() {
+            completions.fatal(StoreError::Failed("a thread of the store panicked".into()));
+        }
+    };
+    thread::Builder::new().name(name).spawn(whole).map_err(|error| StoreError::Failed(format!("thread: {error}")))
 }

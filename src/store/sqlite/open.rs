@@ -97,7 +97,7 @@ pub(super) fn reader(path: &Path) -> Result<Connection, StoreError> {
     connection.busy_timeout(BUSY).map_err(failed)?;
     connection.pragma_update(None, "query_only", "ON").map_err(failed)?;
     connection.pragma_update(None, "cache_size", "-8192").map_err(failed)?;
-    connection.pragma_update(None, "mmap_size", "268435456").map_err(failed)?;
+    // No memory mapping: a read error would come as a signal that ends the process.
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(connection)
 }

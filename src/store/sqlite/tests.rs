@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -145,8 +145,58 @@ fn a_database_that_cannot_be_written_delays_batches_and_drops_none() {
     assert_eq!((desk.events(1).len(), desk.store.metrics().batches_waiting), (1, 0));
 }
 
-/// Says to the child process of [`what_was_acknowledged_survives_kill_9`] where to write.
+/// Says to the child process of a test where to write.
 const CHILD: &str = "VEZA_SQLITE_CHILD";
+
+/// This test alone, in a process of its own, which finds the directory in [`CHILD`]; `before` is what the shell does
+/// before it becomes that process.
+fn child(test: &str, dir: &Dir, before: &str) -> (Child, impl Iterator<Item = String>) {
+    let mut child = Command::new("sh")
+        .args(["-c", &format!("{before} exec \"$@\""), "sh"])
+        .arg(std::env::current_exe().expect("this test"))
+        .args(["--exact", &format!("store::sqlite::tests::{test}"), "--nocapture"])
+        .env(CHILD, &dir.0)
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("a child");
+    let output = BufReader::new(child.stdout.take().expect("its output"));
+    (child, output.lines().map_while(Result::ok))
+}
+
+#[test]
+fn a_disk_that_takes_no_more_delays_batches_and_drops_none() {
+    if let Some(dir) = std::env::var_os(CHILD) {
+        return write_beyond_the_limit(Dir(dir.into()));
+    }
+    let dir = Dir::new();
+    // Files of 1 MiB at most, until told otherwise; writes beyond fail, instead of ending the process.
+    let before = "trap '' XFSZ; ulimit -S -f 2048;";
+    let (mut child, mut lines) = child("a_disk_that_takes_no_more_delays_batches_and_drops_none", &dir, before);
+    assert!(lines.any(|line| line == "down"), "it noticed");
+    let lifted = Command::new("prlimit").args(["--pid", &child.id().to_string(), "--fsize=unlimited"]).status();
+    assert!(lifted.expect("prlimit (util-linux) runs").success());
+    assert!(lines.any(|line| line == "up"), "it recovered");
+    assert!(child.wait().expect("its end").success());
+}
+
+fn write_beyond_the_limit(dir: Dir) {
+    let mut desk = Desk::open(&dir);
+    desk.commit(vec![message(1, 1, 1)], vec![create(1)]);
+    let large = EventRow { content: Some("x".repeat(3 << 20).into()), ..message(1, 2, 1) };
+    let first = desk.submit(0, vec![large.clone()], vec![]);
+    while desk.store.up() {
+        std::thread::yield_now();
+    }
+    assert_eq!(desk.events(1), [message(1, 1, 1)], "reading goes on");
+    let second = desk.submit(1, vec![], vec![create(2)]);
+    println!("\ndown"); // Where tests run one by one, the line has begun with the name of the test.
+    let mut outcomes = [desk.outcome(), desk.outcome()];
+    outcomes.sort_by_key(|(writer, _)| writer.lane);
+    assert_eq!(outcomes, [(first, BatchOutcome::Committed), (second, BatchOutcome::Committed)]);
+    assert_eq!(desk.events(1), [message(1, 1, 1), large]);
+    assert!(desk.store.up());
+    println!("up");
+}
 
 #[test]
 fn what_was_acknowledged_survives_kill_9() {
@@ -156,15 +206,9 @@ fn what_was_acknowledged_survives_kill_9() {
     let dir = Dir::new();
     let mut acknowledged = [0_u64; 4];
     for round in 0..5 {
-        let mut child = Command::new(std::env::current_exe().expect("this test"))
-            .args(["--exact", "store::sqlite::tests::what_was_acknowledged_survives_kill_9", "--nocapture"])
-            .env(CHILD, &dir.0)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("a child");
-        let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines();
+        let (mut child, lines) = child("what_was_acknowledged_survives_kill_9", &dir, "");
         let mut left = 150 + 37 * round;
-        for line in lines.by_ref().map_while(Result::ok) {
+        for line in lines {
             let Some((room, head)) = line.strip_prefix("ack ").and_then(|line| line.split_once(' ')) else { continue };
             let (room, head): (usize, u64) = (room.parse().expect("a room"), head.parse().expect("a head"));
             acknowledged[room - 1] = acknowledged[room - 1].max(head);
