@@ -43,9 +43,9 @@ lint:
 bench:
 	$(CARGO) bench -p veza-benches
 
-# The Autobahn suite against /echo; wants a Python 2.7 (see loadtest/autobahn.sh).
-conformance: build
-	loadtest/conformance.sh "$(TARGET)/release/chat-server"
+# The Autobahn suite against /echo; wants a Python 2.7 (see loadtest/conformance/run.sh).
+conformance:
+	loadtest/conformance/run.sh
 
 clean:
 	$(CARGO) clean

@@ -1,6 +1,7 @@
 //! `/metrics`: a snapshot of every shard, the store and the process, in the OpenMetrics text format.
 //! Every label value comes from a closed set in the code: the number of series depends on the number of shards alone.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -85,6 +86,8 @@ impl Collector for Snapshot {
 }
 
 type Gauge = (&'static str, &'static str, Option<Unit>, fn(&ShardReport) -> u64);
+/// A label's value, and the count under it.
+type Labelled = (Cow<'static, str>, u64);
 type Counter = (&'static str, &'static str, fn(&ShardReport) -> u64);
 
 const GAUGES: [Gauge; 12] = [
@@ -156,7 +159,7 @@ impl Snapshot {
         name: &str,
         help: &str,
         label: &str,
-        values: fn(&ShardReport) -> Vec<(std::borrow::Cow<'static, str>, u64)>,
+        values: fn(&ShardReport) -> Vec<Labelled>,
     ) -> fmt::Result {
         let mut metric = out.0.encode_descriptor(name, help, None, MetricType::Counter)?;
         for (shard, report) in &self.shards {
