@@ -11,6 +11,10 @@ use veza_runtime::accept::{NotAccepted, accept};
 
 /// Connections that wait to be accepted, per shard; beyond, the kernel drops the client's SYN, and the client repeats it.
 const BACKLOG: i32 = 4096;
+/// Bytes that the kernel holds of one connection in each direction (it doubles them for its own overhead). Left alone it
+/// grows to megabytes for a peer that does not read, which no bound of ours would see.
+const SEND_BUFFER_BYTES: usize = 192 << 10;
+const RECEIVE_BUFFER_BYTES: usize = 128 << 10;
 /// Microseconds that accepting pauses when descriptors or memory are exhausted.
 const BACK_OFF_US: u64 = 100_000;
 
@@ -54,8 +58,10 @@ fn socket(address: SocketAddr) -> io::Result<Socket> {
     socket.set_nonblocking(true)?;
     // A server that starts again must not wait for the last connections of the one before.
     socket.set_reuse_address(true)?;
-    // Accepted sockets inherit this: frames are written whole, so nothing is gained by waiting for more.
+    // Accepted sockets inherit all of this. Frames are written whole, so nothing is gained by waiting for more.
     socket.set_tcp_nodelay(true)?;
+    socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
+    socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES)?;
     Ok(socket)
 }
 
@@ -116,5 +122,15 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
         drop(listeners);
         assert!(bind(address, 2).is_ok(), "it is free again");
+    }
+
+    #[test]
+    fn what_is_accepted_is_bounded_in_the_kernel_too() {
+        let mut listener = bind("127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
+        let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let Accepted::Peer(socket, _) = listener.accept(Mono(0)) else { panic!("it is there") };
+        assert!(socket.tcp_nodelay().unwrap());
+        let set = (2 * SEND_BUFFER_BYTES, 2 * RECEIVE_BUFFER_BYTES);
+        assert_eq!((socket.send_buffer_size().unwrap(), socket.recv_buffer_size().unwrap()), set);
     }
 }
