@@ -8,5 +8,7 @@ pub mod frame;
 pub mod http;
 pub mod pg;
 pub mod process;
+pub mod raw;
 pub mod server;
+pub mod testing;
 pub mod token;
