@@ -8,6 +8,9 @@ use veza_loadtest::raw::{FIN, Raw, opcode};
 use veza_loadtest::server::{Options, Server};
 use veza_loadtest::testing::{fresh, narrow, number, room_of, standard, user};
 
+/// First byte and payload of each.
+type Frames<'a> = Vec<(u8, &'a [u8])>;
+
 #[tokio::test]
 async fn without_a_token_3502() {
     let addr = narrow().addr();
@@ -94,7 +97,7 @@ async fn what_rfc_6455_wants() {
     let server = standard();
     let big = vec![b'x'; 65_537];
     let half_char = [b'"', 0xc3];
-    let frames: [(&str, Vec<(u8, &[u8])>, u16); 15] = [
+    let frames: [(&str, Frames, u16); 15] = [
         ("binary", vec![(FIN | opcode::BINARY, b"{}")], 1003),
         ("invalid UTF-8", vec![(FIN | opcode::TEXT, &[0xff, 0xfe])], 1007),
         ("a lone surrogate", vec![(FIN | opcode::TEXT, &[0xed, 0xa0, 0x80])], 1007),
