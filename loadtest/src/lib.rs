@@ -3,6 +3,7 @@
 
 pub mod check;
 pub mod client;
+pub mod drive;
 pub mod fault;
 pub mod frame;
 pub mod http;

@@ -1,0 +1,77 @@
+//! `veza-loadtest`: the figures. Each command starts its own server (and database), prints what it measured, then
+//! the same as one line of JSON, and ends with 0 only if the guarantees and bounds held.
+
+mod cmd;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use std::process::ExitCode;
+use veza_loadtest::fault::Store;
+
+#[derive(Parser)]
+#[command(name = "veza-loadtest", about = "Load and fault figures of the chat server", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Kills, stops or pauses the server or its database under load, and accounts for every message
+    Fault(cmd::fault::Arguments),
+    /// A client resumes over 9,000 events of 1 KB while its room goes on talking
+    #[command(name = "resume-9000")]
+    Resume(cmd::resume::Arguments),
+    /// Memory per idle connection, as the slope between two numbers of connections
+    IdleMemory(cmd::idle::Arguments),
+    /// Server CPU per delivery in one big room, against a bare loop of sends
+    FanoutCpu(cmd::fanout::Arguments),
+    /// Acknowledged durable sends a second, and the latency at half of that
+    Sends(cmd::sends::Arguments),
+    /// (a part of idle-memory) Holds connections until its standard input ends
+    #[command(hide = true)]
+    Hold(cmd::idle::Hold),
+    /// (a part of fanout-cpu) The bare loop
+    #[command(hide = true)]
+    BareLoop(cmd::fanout::BareLoop),
+}
+
+/// The store, as an argument.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum StoreName {
+    /// The embedded database
+    Sqlite,
+    /// A private PostgreSQL server
+    Postgres,
+}
+
+impl From<StoreName> for Store {
+    fn from(name: StoreName) -> Store {
+        match name {
+            StoreName::Sqlite => Store::Sqlite,
+            StoreName::Postgres => Store::Postgres,
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Fault(arguments) => arguments.run(),
+        Command::Resume(arguments) => arguments.run(),
+        Command::IdleMemory(arguments) => arguments.run(),
+        Command::FanoutCpu(arguments) => arguments.run(),
+        Command::Sends(arguments) => arguments.run(),
+        Command::Hold(arguments) => arguments.run(),
+        Command::BareLoop(arguments) => arguments.run(),
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => {
+            eprintln!("a guarantee or a bound did not hold");
+            ExitCode::from(1)
+        }
+        Err(reason) => {
+            eprintln!("the run could not be made: {reason}");
+            ExitCode::from(2)
+        }
+    }
+}
