@@ -92,19 +92,13 @@ async fn floods_of_pings_and_empty_fragments() {
             raw.send(first, b"{").await.expect("sent");
         }
         let chunk = flood.repeat(2000);
-        let mut stuck = false;
         for _ in 0..100 {
-            // It never reads: the server may stop reading too, or end it.
-            match timeout(Duration::from_millis(300), raw.stream.write_all(&chunk)).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) | Err(_) => {
-                    stuck = true;
-                    break;
-                }
+            // It never reads: the server may answer some, or stop reading too, or end it; it may not keep the answers.
+            if !matches!(timeout(Duration::from_millis(300), raw.stream.write_all(&chunk)).await, Ok(Ok(()))) {
+                break;
             }
         }
         unharmed(server).await;
-        assert!(stuck || start.is_some(), "200,000 unread pongs cannot all be kept or sent");
     }
     let growth = server.rss_bytes().saturating_sub(before);
     assert!(growth < 32 << 20, "memory grew by {growth}");
@@ -167,6 +161,14 @@ async fn handshakes_are_counted_per_address_and_good_ones_pass_again() {
     for client in &mut held {
         assert_eq!(client.close_code().await.expect("an end"), Some(3502));
     }
+    drop(held);
+    let again = async {
+        // The last of them may not be counted out yet.
+        while Client::connect(addr, &server.token("again")).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, again).await.expect("let in again");
     unharmed(&server).await;
 }
 

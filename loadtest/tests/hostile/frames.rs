@@ -82,9 +82,14 @@ async fn a_poisonous_command_is_refused_alone() {
         let id = me.send("send_message", json!({"room_id": room, "content": content})).await.expect("sent");
         expected.push((id, if poison { "error" } else { "message_sent" }));
     }
-    for (id, kind) in expected {
+    // What is refused before it is anything to a room may be answered before what is under way there.
+    let mut replies = std::collections::HashMap::new();
+    for _ in &expected {
         let reply = me.any_reply().await.expect("a reply");
-        assert_eq!((reply.id, reply.kind.as_str()), (Some(json!(id)), kind));
+        replies.insert(reply.id.and_then(|id| id.as_u64()), reply.kind);
+    }
+    for (id, kind) in expected {
+        assert_eq!(replies[&Some(id)], kind);
     }
     assert_eq!(number(&me.ok("get_history", json!({"room_id": room})).await, "seq"), 40);
 }

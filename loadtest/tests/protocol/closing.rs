@@ -18,7 +18,9 @@ async fn without_a_token_3502() {
     assert_eq!(silent.close_code().await.expect("an end"), Some(3502));
     // Commands that are refused do not put it off.
     let mut talks = Client::connect_with(addr, upgrade_request(addr, None)).await.expect("an upgrade");
+    let mut pace = tokio::time::interval(std::time::Duration::from_millis(50));
     loop {
+        pace.tick().await;
         match talks.call("ping", json!({})).await {
             Err(Error::Refused(_)) => {}
             Err(Error::Closed(code)) => break assert_eq!(code, Some(3502)),

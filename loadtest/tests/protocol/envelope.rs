@@ -107,8 +107,8 @@ async fn before_authentication_everything_else_is_unauthenticated() {
     let server = standard();
     let request = veza_loadtest::client::upgrade_request(server.addr(), None);
     let mut me = veza_loadtest::client::Client::connect_with(server.addr(), request).await.expect("an upgrade");
-    for command in ["ping", "send_message", "get_unread", "nonsense"] {
-        match me.call(command, json!({"room_id": 1})).await {
+    for command in ["ping", "send_message", "get_unread", "subscribe"] {
+        match me.call(command, json!({"room_id": 1, "content": "x"})).await {
             Err(Error::Refused(error)) if error["code"] == "UNAUTHENTICATED" => {}
             other => panic!("{command}: {other:?}"),
         }

@@ -24,18 +24,17 @@ async fn messages_beyond_the_burst_are_refused_with_a_hint() {
 async fn commands_beyond_the_burst_are_refused_over_both_transports() {
     let server = narrow();
     let mut me = user(server).await;
-    let mut ids = Vec::new();
     for _ in 0..200 {
-        ids.push(me.send("get_unread", json!({})).await.expect("sent"));
+        me.send("get_unread", json!({})).await.expect("sent");
     }
-    let mut kinds = Vec::new();
-    for id in ids {
+    let mut answered = 0;
+    for _ in 0..200 {
+        // Refusals may overtake answers: they are of no room.
         let reply = me.any_reply().await.expect("a reply");
-        assert_eq!(reply.id, Some(json!(id)));
-        kinds.push(reply.kind);
+        answered += u32::from(reply.kind == "unread");
+        assert!(reply.kind == "unread" || reply.data["code"] == "RATE_LIMIT_EXCEEDED", "{reply:?}");
     }
-    assert!(kinds[..30].iter().all(|kind| kind == "unread"), "{kinds:?}");
-    assert!(kinds[30..].iter().any(|kind| kind == "error"), "{kinds:?}");
+    assert!((30..200).contains(&answered), "{answered} of 200 were within a burst of 30 and 20 a second");
 
     let token = server.token(&fresh("http"));
     let mut refused = None;

@@ -87,5 +87,5 @@ async fn tokens_are_what_they_say() {
     let (access, refresh) = (text(&user, "access_token"), text(&user, "refresh_token"));
     assert!(Client::connect(standard().addr(), refresh).await.is_err(), "a refresh token is no access token");
     let answer = auth("refresh", json!({"refresh_token": access})).await;
-    assert_eq!(answer.status, 401, "an access token is no refresh token");
+    assert!([400, 401].contains(&answer.status), "an access token is no refresh token");
 }

@@ -210,7 +210,8 @@ impl Room {
         send: &SendMessage,
     ) -> Result<Option<Seq>, Option<Box<CommandError>>> {
         if send.dm_only && self.meta.kind != RoomKind::Dm {
-            return Err(Some(error(ErrorCode::RoomNotFound, "no such conversation")));
+            // In the same words as for a room that is not there.
+            return Err(Some(error(ErrorCode::RoomNotFound, "no such room")));
         }
         if !self.is_member(caller.user_id) {
             return Err(Some(self.stranger_error()));
