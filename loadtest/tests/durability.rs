@@ -7,7 +7,7 @@ use veza_loadtest::fault::{Fault, Plan, Report, Run, Store};
 async fn survives(fault: Fault, store: Store, times: u32) -> Report {
     // Unoptimised parts on a busy machine: the rate is what they make of it, the promises are the same.
     let plan = Plan { rate: 1200, ..Plan::default() };
-    let run = Run { fault, store, times, acks_between: 600, plan };
+    let run = Run { fault, store, times, acks_between: 400, plan };
     let report = run.make().await.unwrap_or_else(|reason| panic!("{fault:?} on {store:?}: {reason}"));
     println!("{fault:?} on {store:?}: {report:#?}");
     assert_eq!(report.violations.first, Vec::<String>::new(), "{fault:?} on {store:?}");
@@ -23,7 +23,7 @@ async fn the_server_is_killed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_database_is_killed_stopped_and_paused() {
-    let outage = Duration::from_secs(4);
+    let outage = Duration::from_secs(3);
     for (fault, times) in [(Fault::BackendKill9, 3), (Fault::PgStop(outage), 1), (Fault::PgPause(outage), 1)] {
         let report = survives(fault, Store::Postgres, times).await;
         let grown = report.growth_bytes.iter().max().copied().unwrap_or(0);

@@ -229,13 +229,13 @@ impl Rig {
 
     /// Everything is sent again, everything is read, and held against what was promised and shown.
     async fn account(mut self, writers: &[String], reading: JoinSet<Reader>) -> Result<Report, String> {
+        self.report.lost_and_repeated = self.shared.ledger.lock().expect("no task panics").duplicates;
         for (name, token) in writers.iter().enumerate() {
             let prefix = format!("writer {name} ");
             let mine: Vec<(String, u64)> = {
                 let ledger = self.shared.ledger.lock().expect("no task panics");
                 let acknowledged = ledger.sent.iter().filter(|(_, sent)| sent.ack.is_some());
                 let mine = acknowledged.filter(|(client_id, _)| client_id.starts_with(&prefix));
-                self.report.lost_and_repeated = self.report.lost_and_repeated.max(ledger.duplicates);
                 mine.map(|(client_id, sent)| (client_id.clone(), sent.room)).collect()
             };
             send_again(&self.shared, token, &mine).await?;
