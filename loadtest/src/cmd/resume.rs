@@ -128,14 +128,26 @@ async fn talk(
     every: Duration,
     mut stopped: tokio::sync::oneshot::Receiver<()>,
 ) -> Result<f64, String> {
+    let fail = |error: Error| format!("{error:?}");
     let mut pace = tokio::time::interval(every);
     pace.set_missed_tick_behavior(MissedTickBehavior::Burst);
-    let (started, mut count) = (Instant::now(), 0);
-    while stopped.try_recv().is_err() {
-        pace.tick().await;
-        let data = json!({"room_id": room, "content": content});
-        writer.call("send_message", data).await.map_err(|error| format!("{error:?}"))?;
-        count += 1;
+    let (started, mut waiting, mut count) = (Instant::now(), 0_u32, 0_u32);
+    let mut done = false;
+    while !done || waiting > 0 {
+        done |= stopped.try_recv().is_ok();
+        tokio::select! {
+            reply = writer.any_reply(), if waiting > 0 => {
+                let reply = reply.map_err(fail)?;
+                if reply.kind != "message_sent" {
+                    return Err(format!("{reply:?}"));
+                }
+                (waiting, count) = (waiting - 1, count + 1);
+            }
+            _ = pace.tick(), if !done => {
+                writer.send("send_message", json!({"room_id": room, "content": content})).await.map_err(fail)?;
+                waiting += 1;
+            }
+        }
     }
     Ok(f64::from(count) / started.elapsed().as_secs_f64())
 }

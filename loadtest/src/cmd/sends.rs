@@ -34,8 +34,9 @@ pub struct Arguments {
     /// Seconds of the open loop
     #[arg(long, default_value_t = 15)]
     open_seconds: u64,
-    /// Unanswered sends of one member, one stretch for each
-    #[arg(long, value_delimiter = ',', default_value = "1,2,4,8,16")]
+    /// Unanswered sends of one member, one stretch for each. The maximum is the best of them; more than one in flight
+    /// shares system calls that single messages, as people send them, do not share
+    #[arg(long, value_delimiter = ',', default_value = "1")]
     windows: Vec<u64>,
     /// More settings of the server, as section.key=value
     #[arg(long)]
