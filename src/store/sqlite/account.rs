@@ -41,6 +41,7 @@ fn apply(connection: &Connection, request: &AuthRequest) -> Result<Result<AuthAn
         }
         AuthRequest::FindLogin { username } => Ok(AuthAnswer::Login(load_user::login(connection, username)?)),
         AuthRequest::StartSession { user_id, session_id, refresh_hash, now, expires_at } => {
+            forget(connection, FORGET_SESSIONS_OF, user_id.0 as i64, *now)?;
             connection
                 .prepared(
                     "INSERT INTO sessions (session_id, user_id, created_at, last_used_at, expires_at)
@@ -88,6 +89,15 @@ fn register(
     Ok(Ok(AuthAnswer::User(user)))
 }
 
+/// What has ended of a user or session goes when there is news of it, so that nothing grows with the years.
+const FORGET_SESSIONS_OF: &str = "DELETE FROM sessions WHERE user_id = ?1 AND expires_at < ?2";
+/// See [`FORGET_SESSIONS_OF`].
+const FORGET_TOKENS_OF: &str = "DELETE FROM refresh_tokens WHERE session_id = ?1 AND expires_at < ?2";
+
+fn forget(connection: &Connection, sql: &str, of: impl rusqlite::ToSql, now: WallMs) -> Result<(), Error> {
+    connection.prepared(sql)?.execute(params![of, now.secs()]).map(|_| ())
+}
+
 fn put_token(connection: &Connection, hash: &RefreshHash, session_id: &str, expires_at: i64) -> Result<(), Error> {
     connection
         .prepared("INSERT INTO refresh_tokens (hash, session_id, expires_at) VALUES (?1, ?2, ?3)")?
@@ -119,6 +129,7 @@ fn rotate(
     }
     connection.prepared("UPDATE refresh_tokens SET used = 1 WHERE hash = ?1")?.execute([hash.as_slice()])?;
     put_token(connection, new_hash, &session_id, expires_at)?;
+    forget(connection, FORGET_TOKENS_OF, &session_id, now)?;
     connection
         .prepared("UPDATE sessions SET last_used_at = ?2, expires_at = ?3 WHERE session_id = ?1")?
         .execute(params![session_id, now.0, expires_at])?;
