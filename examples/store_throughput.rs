@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use veza_chat_server::store::{Completions, Store, StoreConfig, StoreError};
 use veza_engine::id::{RoomId, Seq, ShardId, UserId};
 use veza_engine::store::{
-    Batch, BatchOutcome, EventKind, EventRow, Load, LoadError, Loaded, RoomKind, RoomMeta, Write, Writer,
+    Batch, BatchOutcome, EventKind, EventRow, LoadError, Loaded, RoomKind, RoomMeta, Write, Writer,
 };
 use veza_engine::time::WallMs;
 use veza_engine::wire::{ClientKey, Visibility};
