@@ -10,13 +10,13 @@ use tokio::time::timeout;
 use tokio_postgres::config::{SslMode, TargetSessionAttrs};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Config, Error, NoTls, Row, Statement};
+use tokio_postgres::{Client, Config, Error, NoTls, Row, SimpleQueryMessage, Statement};
 
 /// A connection that is not there by then is tried anew. While the server is stopped (SIGSTOP) the kernel takes
 /// connections for it, so a short time would only leave it more of them to clear away when it goes on.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Between failed attempts: doubled from the first to the last, with jitter. All connections of the process wait in
-/// one line, so this is also the most often that an absent database is knocked at.
+/// Between failed attempts: doubled from the first to the last, with jitter. The connections of the process wait in
+/// two lines, so this is also how often, at most, an absent database is knocked at.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(400));
 /// The server ends statements by itself after this: nobody waits for them any more.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -46,11 +46,12 @@ pub(super) fn parse_url(url: &str) -> Result<Config, String> {
     Ok(config)
 }
 
-/// Makes connections, one at a time for the whole process, with backoff.
+/// Makes connections, with backoff.
 pub(super) struct Connector {
     config: Config,
-    /// One in the line at a time: a returning server is not met by a herd.
-    turn: Semaphore,
+    /// One at a time in each line: a returning server is not met by a herd. What writes does not wait for what reads.
+    write_line: Semaphore,
+    read_line: Semaphore,
 }
 
 impl Connector {
@@ -66,12 +67,13 @@ impl Connector {
             .keepalives_interval(Duration::from_secs(2))
             .keepalives_retries(3)
             .tcp_user_timeout(Duration::from_secs(10));
-        Connector { config, turn: Semaphore::new(1) }
+        Connector { config, write_line: Semaphore::new(1), read_line: Semaphore::new(1) }
     }
 
     /// A new connection, however long it takes. `failed` hears of every attempt that failed.
     pub(super) async fn connect(&self, purpose: Purpose, mut failed: impl FnMut(&str)) -> Session {
-        let _turn = self.turn.acquire().await.expect("the line is never closed");
+        let line = if purpose == Purpose::Read { &self.read_line } else { &self.write_line };
+        let _turn = line.acquire().await.expect("the line is never closed");
         let mut wait = BACKOFF.0;
         loop {
             match self.try_connect(purpose).await {
@@ -98,8 +100,12 @@ impl Connector {
             let _ = connection.await;
         });
         let mut session = Session { client, task, pid: 0, statements: Mutex::new(HashMap::new()) };
-        session.client.batch_execute(&settings(purpose)).await?;
-        session.pid = session.client.query_one("SELECT pg_backend_pid()", &[]).await?.get(0);
+        let said = session.client.simple_query(&settings(purpose)).await?;
+        let pid = said.iter().rev().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => row.get(0),
+            _ => None,
+        });
+        session.pid = pid.and_then(|pid| pid.parse().ok()).unwrap_or(0);
         Ok(session)
     }
 }
@@ -125,6 +131,8 @@ fn settings(purpose: Purpose) -> String {
             STATEMENT_TIMEOUT.as_millis()
         ));
     }
+    // Last: read from the answer.
+    sql.push_str("SELECT pg_backend_pid()");
     sql
 }
 
