@@ -115,9 +115,12 @@ pub(super) fn application_name(epoch: i64) -> String {
     format!("veza-{epoch}")
 }
 
+/// What a connection is told first, in one message; its last row is the process that serves it. Not every platform
+/// can check for the client's end while it works.
 fn settings(purpose: Purpose) -> String {
     let mut sql = String::from(
-        "SET client_encoding = 'UTF8'; SET search_path = public; SET jit = off; SET client_connection_check_interval = '1s';
+        "SET client_encoding = 'UTF8'; SET search_path = public; SET jit = off;
+         DO $$ BEGIN SET client_connection_check_interval = '1s'; EXCEPTION WHEN OTHERS THEN NULL; END $$;
          SET idle_in_transaction_session_timeout = '10s'; SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2;
          SET tcp_keepalives_count = 3; SET default_transaction_isolation = 'read committed';
          SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off';",

@@ -22,6 +22,8 @@ use crate::store::{AuthAnswer, AuthError, AuthRequest};
 
 /// Queries on one connection at a time; a slow one holds up those behind it.
 const PIPELINE_MAX: usize = 16;
+/// A sign of life is due by then.
+const PING_DEADLINE: Duration = Duration::from_secs(2);
 /// `Identify` in one query.
 const IDENTIFY_MAX: usize = 256;
 
@@ -195,7 +197,7 @@ async fn one(context: &Context, session: &Session, job: Job) -> bool {
             let _ = reply.send(result);
             good
         }
-        Ask::Ping => match timeout(patience, session.query("SELECT 1", &[])).await {
+        Ask::Ping => match timeout(patience.min(PING_DEADLINE), session.query("SELECT 1", &[])).await {
             Ok(Ok(_)) => true,
             Ok(Err(error)) => failed::<()>(context, &error).1,
             Err(_) => late(context),
@@ -226,9 +228,10 @@ fn failed<T>(context: &Context, error: &Error) -> (Result<T, LoadError>, bool) {
             context.trouble(describe(error));
             (Err(LoadError::Unavailable), false)
         }
-        Fault::Unique | Fault::Data | Fault::Query => {
+        refused => {
             tracing::error!(error = describe(error), "the database refused a query");
-            (Err(LoadError::Failed), true)
+            // A stale plan is gone with its connection.
+            (Err(LoadError::Failed), refused != Fault::Query)
         }
     }
 }

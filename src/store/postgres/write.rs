@@ -11,6 +11,7 @@ use futures_util::future::join_all;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_postgres::Error;
+use tokio_postgres::error::SqlState;
 use veza_engine::id::ShardId;
 use veza_engine::store::{Batch, BatchOutcome, EventRow, Write};
 
@@ -47,8 +48,11 @@ pub(super) struct Writer {
 /// How an attempt ended.
 enum Attempt {
     Known(BatchOutcome),
-    /// Not known, or known to be undone for a reason that passes.
-    Again(String),
+    /// Not known, or known to be undone for a reason that passes. `keep`: the connection is not the reason.
+    Again {
+        reason: String,
+        keep: bool,
+    },
     /// The database belongs to another server.
     Over(String),
 }
@@ -103,7 +107,8 @@ impl Writer {
                     continue;
                 }
             };
-            if !session.client.is_closed() {
+            // What fails on one connection (a stale plan, a server that became read-only) may pass on a new one.
+            if !session.client.is_closed() && matches!(end, Attempt::Known(_) | Attempt::Again { keep: true, .. }) {
                 self.session = Some(session);
             }
             match end {
@@ -112,7 +117,7 @@ impl Writer {
                     self.context.fine();
                     return outcome;
                 }
-                Attempt::Again(reason) => self.context.trouble(reason),
+                Attempt::Again { reason, .. } => self.context.trouble(reason),
                 Attempt::Over(reason) => self.context.fatal(StoreError::Locked(reason)).await,
             }
             self.context.meter.retries.fetch_add(1, Relaxed);
@@ -138,6 +143,10 @@ impl Writer {
     }
 }
 
+fn read_only(error: &Error) -> bool {
+    error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION)
+}
+
 async fn attempt(session: &Session, batch: &Batch, mix: u64) -> Attempt {
     let events: Vec<&EventRow> = batch.events.iter().collect();
     let writes: Vec<&Write> = batch.writes.iter().collect();
@@ -148,14 +157,15 @@ async fn attempt(session: &Session, batch: &Batch, mix: u64) -> Attempt {
     let found = match fault(&error) {
         Fault::Applied => return Attempt::Known(BatchOutcome::Committed),
         Fault::Superseded => return Attempt::Over(describe(&error)),
-        Fault::Unavailable | Fault::Query => return Attempt::Again(describe(&error)),
+        Fault::Unavailable => return Attempt::Again { reason: describe(&error), keep: !read_only(&error) },
+        Fault::Query => return Attempt::Again { reason: describe(&error), keep: false },
         Fault::Unique => conflict::classify(session, batch).await,
         Fault::Data => bisect::find_guilty(session, batch, mix, &describe(&error)).await,
     };
     match found {
         Ok(Some(outcome)) => Attempt::Known(outcome),
-        Ok(None) => Attempt::Again(format!("unexplained: {}", describe(&error))),
-        Err(error) => Attempt::Again(describe(&error)),
+        Ok(None) => Attempt::Again { reason: format!("unexplained: {}", describe(&error)), keep: true },
+        Err(error) => Attempt::Again { reason: describe(&error), keep: false },
     }
 }
 

@@ -159,6 +159,68 @@ fn a_read_only_database_is_waited_for() {
     assert_eq!(read_seqs(&desk, 1), [1, 2]);
 }
 
+/// Makes every insertion of events do this first.
+fn on_insert(pg: &TestPg, what: &str) {
+    pg.sql(&format!(
+        "CREATE OR REPLACE FUNCTION harm() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {what}; RETURN NULL; END $$;
+         CREATE OR REPLACE TRIGGER harm BEFORE INSERT ON events FOR EACH STATEMENT EXECUTE FUNCTION harm()"
+    ));
+}
+
+#[test]
+fn a_full_disk_is_waited_for_without_haste() {
+    let pg = TestPg::start();
+    let mut desk = Desk::open(&pg.url()).ready();
+    assert_eq!(desk.write(vec![message(1, 1)], vec![create(1)]), BatchOutcome::Committed);
+    on_insert(&pg, "RAISE EXCEPTION 'disk full' USING ERRCODE = '53100'");
+    let begun = Instant::now();
+    desk.submit(0, vec![message(1, 2)], vec![]);
+    desk.submit(1, vec![message(2, 1)], vec![]);
+    while desk.store.metrics().retries < 12 {
+        assert!(begun.elapsed() < PATIENCE, "nothing is tried again");
+    }
+    // Each lane waits at least 10, 20, 40, 80, 160 and then 200 ms.
+    assert!(begun.elapsed() >= Duration::from_millis(310), "{:?}", begun.elapsed());
+    assert!(!desk.store.up());
+    assert_eq!(read_seqs(&desk, 1), [1]);
+    pg.sql("DROP TRIGGER harm ON events");
+    assert_eq!(desk.outcome().1, BatchOutcome::Committed);
+    assert_eq!(desk.outcome().1, BatchOutcome::Committed);
+    assert_eq!((read_seqs(&desk, 1), read_seqs(&desk, 2)), (vec![1, 2], vec![1]));
+}
+
+#[test]
+fn a_batch_slower_than_the_deadline_gets_done() {
+    let pg = TestPg::start();
+    let mut desk = Desk::open(&pg.url()).ready();
+    assert_eq!(desk.write(vec![message(1, 1)], vec![create(1)]), BatchOutcome::Committed);
+    on_insert(&pg, "PERFORM pg_sleep(2.5)");
+    assert_eq!(desk.write(vec![message(1, 2)], vec![]), BatchOutcome::Committed);
+    assert!(desk.store.metrics().retries >= 1, "it passed the deadline");
+    assert_eq!(read_seqs(&desk, 1), [1, 2]);
+}
+
+#[test]
+fn exhausted_connections_are_waited_for_also_as_an_ordinary_role() {
+    let pg = TestPg::start();
+    pg.sql("CREATE ROLE app LOGIN; ALTER DATABASE veza OWNER TO app");
+    let mut desk = Desk::open(&pg.url().replace("veza@", "app@")).ready();
+    assert_eq!(desk.write(vec![message(1, 1)], vec![create(1)]), BatchOutcome::Committed);
+    pg.sql("ALTER ROLE app CONNECTION LIMIT 0");
+    pg.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'");
+    desk.submit(0, vec![message(1, 2)], vec![]);
+    desk.wait_up(false);
+    let refused = |desk: &Desk| desk.store.health().last_error.is_some_and(|error| error.contains("53300"));
+    let deadline = Instant::now() + PATIENCE;
+    while !refused(&desk) {
+        assert!(Instant::now() < deadline, "{:?}", desk.store.health());
+    }
+    pg.sql("ALTER ROLE app CONNECTION LIMIT -1");
+    assert_eq!(desk.outcome().1, BatchOutcome::Committed);
+    desk.wait_up(true);
+    assert_eq!(read_seqs(&desk, 1), [1, 2]);
+}
+
 #[test]
 fn a_batch_sent_again_is_known_to_be_committed() {
     let pg = TestPg::start();
