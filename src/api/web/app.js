@@ -54,7 +54,12 @@ const TEXTS = {
   CONTENT_REJECTED: 'This message was not accepted.',
 };
 
-const explain = (error) => TEXTS[error.code] ?? error.message;
+function explain({ code, message, field }) {
+  if (TEXTS[code]) return TEXTS[code];
+  const text = field ? `${field.replaceAll('_', ' ')}: ${message}` : message;
+  return text[0].toUpperCase() + text.slice(1);
+}
+
 const complain = (error) => view.toast(explain(error));
 
 // --- signing in ------------------------------------------------------------------------------------------------------
@@ -93,6 +98,7 @@ function incomplete(username, password) {
   if (registering && !/^[A-Za-z0-9_.-]{3,32}$/.test(username)) {
     return [$('username'), 'A username has 3 to 32 letters, digits, dots, dashes or underscores.'];
   }
+  if (registering && password.length < 8) return [$('password'), 'A password has at least 8 characters.'];
   return password ? null : [$('password'), 'Please enter a password.'];
 }
 
@@ -133,6 +139,7 @@ function leaveChat(notice) {
   view.showLists(model);
   closeRoom();
   for (const dialog of document.querySelectorAll('dialog[open]')) dialog.close();
+  setMode(false);
   showSignIn(notice);
 }
 

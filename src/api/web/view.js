@@ -101,7 +101,7 @@ const GROUP_MS = 5 * 60_000;
 function logItems(room, unsent, me) {
   const items = [];
   let last = null;
-  const waiting = [...unsent, ...room.failed].map((item) => {
+  const waiting = [...room.failed, ...unsent].map((item) => {
     const message = { author_id: me.user_id, username: me.username, content: item.content, created_at: item.queued_at };
     return { key: `c${item.client_id}`, message, item };
   });
