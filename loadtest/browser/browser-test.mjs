@@ -13,7 +13,6 @@ let server;
 let browser;
 let ada;
 let bob;
-let firstToken;
 
 /** The user's access token of the moment. */
 function token({ page }) {
@@ -34,7 +33,6 @@ async function eventually(what, ask, accept) {
 
 test('two users register, meet in a room and see each other’s messages in one order', async () => {
   await Promise.all([ada.register(), bob.register()]);
-  firstToken = await token(ada);
   await ada.createRoom('general', 'Everything and nothing');
   await bob.joinRoom('general');
   await ada.say('hello bob');
@@ -116,7 +114,8 @@ test('members are listed; leaving takes the room away until one joins again', as
   await ada.openRoom('general');
   await bob.openRoom('general');
   await bob.page.getByRole('button', { name: 'Members' }).click();
-  await eventually('members', () => bob.page.locator('#member-list .name').allTextContents(), (names) => names.length === 2);
+  const names = () => bob.page.locator('#member-list .name').allTextContents();
+  await eventually('members', names, (seen) => seen.sort().join() === 'ada,bob');
   await bob.page.getByRole('button', { name: 'Close the list of members' }).click();
   await bob.page.getByRole('button', { name: 'Leave', exact: true }).click();
   await bob.page.getByRole('button', { name: 'Leave room' }).click();
@@ -133,12 +132,14 @@ async function restart(round, signal) {
     for (const text of texts.slice(from, from + 4)) await user.say(`${user.name}, ${text}`);
   };
   const writing = Promise.all([write(ada, 0), write(bob, 0)]);
-  if (signal === 'SIGKILL') await ada.page.locator('#log .content', { hasText: `${signal} ${round}: 1` }).first().waitFor();
+  const first = ada.page.locator('#log .content', { hasText: `${signal} ${round}: 1` }).first();
+  if (signal === 'SIGKILL') await first.waitFor();
   const { code } = await server.end(signal);
   if (signal === 'SIGTERM') assert.equal(code, 0);
   await Promise.all([writing, ada.offline(), bob.offline()]);
   await Promise.all([write(ada, 4), write(bob, 4)]);
-  assert.equal((await ada.texts()).at(-1), `(queued) ada, ${texts[7]}`, 'written offline, and shown as such');
+  const last = async () => (await ada.texts()).at(-1);
+  await eventually('written offline, and shown as such', last, (text) => text === `(queued) ada, ${texts[7]}`);
   await server.start();
   await Promise.all([ada.online(), bob.online()]);
   const done = (seen) => seen.length >= before.length + 16 && !seen.some((text) => text.startsWith('('));
@@ -169,15 +170,6 @@ test('a conversation goes on after the restart', async () => {
   await Promise.all([ada.openRoom('bob'), bob.openRoom('ada')]);
   await bob.say('still here?');
   await ada.shows(['just between us', 'of course', 'still here?']);
-});
-
-test('access tokens of half a minute: renewed by themselves, without a word on the page', async () => {
-  const before = await token(bob);
-  assert.notEqual(await token(ada), firstToken);
-  await eventually('token', () => token(bob), (now) => now !== before);
-  await bob.say('with a new token');
-  await ada.shows(['just between us', 'of course', 'still here?', 'with a new token']);
-  assert.equal(await ada.page.locator('.toast').count(), 0);
 });
 
 test('everything that can be pressed or filled has a name', async () => {
@@ -228,11 +220,39 @@ test('wrong password: a plain word, and no entry; signing out leaves nothing beh
   const refusal = bob.page.waitForResponse((response) => response.url().endsWith('/auth/login'));
   await bob.page.getByRole('button', { name: 'Log in' }).click();
   assert.equal((await refusal).status(), 401);
-  await eventually('error', () => bob.page.locator('#sign-in-error').textContent(), (text) => /do not match/.test(text));
+  await bob.page.getByText('Username and password do not match.').waitFor();
   bob.faults = bob.faults.filter((fault) => !/status of 401/.test(fault)); // the browser's word for that answer
   await bob.page.getByLabel('Password').fill('password of bob');
   await bob.page.getByRole('button', { name: 'Log in' }).click();
   await bob.online();
+});
+
+test('two tabs of one user show the same, renew short tokens once for both, and end together', async () => {
+  const place = new Server(server.binary, { accessDuration: '12s' });
+  try {
+    await place.start();
+    const first = await User.open(browser, place, 'carol');
+    await first.register();
+    await first.createRoom('tabs');
+    const second = await User.another(first);
+    await second.openRoom('tabs');
+    let last = await token(first);
+    const said = [];
+    for (const writer of [first, second, first]) {
+      last = await eventually('token', () => token(first), (now) => now !== last);
+      said.push(`said after ${said.length + 1} renewals`);
+      await writer.say(said.at(-1));
+      await Promise.all([first.shows(said), second.shows(said)]);
+    }
+    await second.page.getByRole('button', { name: 'Sign out' }).click();
+    await first.page.getByRole('button', { name: 'Log in' }).waitFor();
+    const left = await first.page.locator('#log li, .room-list li, #room-title').allTextContents();
+    assert.equal(left.join(''), '', 'nothing is left on the page');
+    assert.deepEqual([...first.faults, ...second.faults], []);
+    await first.context.close();
+  } finally {
+    await place.remove();
+  }
 });
 
 test('no error in either page, no violation of its content security policy', async () => {

@@ -23,8 +23,10 @@ export function option(name, fallback) {
 }
 
 export class Server {
-  constructor(binary) {
+  /** `accessDuration`: how long access tokens last. */
+  constructor(binary, { accessDuration = '15m' } = {}) {
     this.binary = binary;
+    this.accessDuration = accessDuration;
     this.dir = mkdtempSync(join(tmpdir(), 'veza-browser-'));
     this.address = '127.0.0.1:0';
     this.output = '';
@@ -41,7 +43,7 @@ export class Server {
     writeFileSync(config, [
       '[server]', `bind_addr = "${this.address}"`, `data_dir = "${this.dir}/data"`, 'shards = 2',
       '[database]', `url = "sqlite://${this.dir}/data/veza.db"`,
-      '[security]', 'jwt_access_duration = "30s"', // several renewals in one run
+      '[security]', `jwt_access_duration = "${this.accessDuration}"`,
       '[limits]', 'max_messages_per_minute = 0', 'commands_per_second = 0', 'logins_per_minute = 0', '',
     ].join('\n'));
     const child = spawn(this.binary, ['--config', config], { cwd: this.dir, stdio: ['ignore', 'pipe', 'pipe'] });
@@ -91,13 +93,22 @@ export class User {
   /** Opens the page. Whatever goes wrong in it is kept in `faults`. */
   static async open(browser, server, name, options = {}) {
     const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
+    return User.#at(context, server, name);
+  }
+
+  /** Another tab of the same browser. */
+  static another({ context, server, name }) {
+    return User.#at(context, server, name);
+  }
+
+  static async #at(context, server, name) {
     const user = new User();
     Object.assign(user, { name, server, context, page: await context.newPage(), faults: [] });
     user.page.on('pageerror', (error) => user.faults.push(String(error)));
     user.page.on('console', (message) => {
       // A dead server is part of the test, and the browser reports each connection that it refuses.
-      const refused = /ERR_CONNECTION_(REFUSED|RESET|CLOSED)|WebSocket connection to|ERR_EMPTY_RESPONSE/.test(message.text());
-      if (message.type() === 'error' && !refused) user.faults.push(message.text());
+      const refused = /ERR_CONNECTION_(REFUSED|RESET|CLOSED)|WebSocket connection to|ERR_EMPTY_RESPONSE/;
+      if (message.type() === 'error' && !refused.test(message.text())) user.faults.push(message.text());
     });
     user.page.setDefaultTimeout(WAIT_MS);
     await user.page.goto(server.url);

@@ -9,6 +9,7 @@ const out = option('out', 'pictures');
 const LOOKS = { light: 'light', dark: 'dark' };
 const SIZES = { wide: { width: 1280, height: 800 }, narrow: { width: 390, height: 760 } };
 
+const ROOMS = { design: '', random: 'Anything goes', general: 'News of the week, questions, answers' };
 const TALK = [
   ['grace', 'Morning! Did the new build go out last night?'],
   ['ada', 'It did. The rollout took four minutes and nobody was disconnected.'],
@@ -36,7 +37,7 @@ async function take(server, browser) {
   await picture(ada, '1-sign-in');
   await Promise.all([ada.register(), grace.register()]);
   await picture(ada, '2-welcome');
-  for (const [name, topic] of [['design', ''], ['random', 'Anything goes'], ['general', 'News of the week, questions, answers']]) {
+  for (const [name, topic] of Object.entries(ROOMS)) {
     await ada.createRoom(name, topic);
     await grace.joinRoom(name);
   }

@@ -136,8 +136,8 @@ function leaveChat(notice) {
   client = null;
   model = new Model();
   lists.clear();
-  view.showLists(model);
   closeRoom();
+  view.clear();
   for (const dialog of document.querySelectorAll('dialog[open]')) dialog.close();
   setMode(false);
   showSignIn(notice);
@@ -176,7 +176,7 @@ function listen(connection) {
 function onSync({ rooms }) {
   model.sync(rooms);
   lists.refresh();
-  view.showLists(model);
+  showLists();
   if (model.open) openRoom(model.openId, { focus: false });
   else if (currentHash() !== null) openRoom(currentHash());
   else closeRoom();
@@ -219,7 +219,7 @@ async function loadLists(connection) {
   if (connection !== client) return;
   for (const room of rooms) model.describe(room);
   for (const conversation of conversations) model.describeDm(conversation);
-  view.showLists(model);
+  showLists();
   if (model.open) view.showHead(model.open);
 }
 
@@ -228,14 +228,14 @@ function onMessage(message) {
   const room = model.receive(message);
   if (unknown) lists.refresh();
   if (room && room === model.open) showLog();
-  view.showLists(model);
+  showLists();
 }
 
 function onRead({ room_id, user_id, seq }) {
   const room = model.rooms.get(room_id);
   if (!room || user_id !== model.me.user_id || seq < room.counted_seq) return;
   Object.assign(room, { unread: 0, read_seq: seq });
-  view.showLists(model);
+  showLists();
 }
 
 function onMembership({ room_id, user_id }) {
@@ -255,7 +255,7 @@ function onReset(page) {
 function onLost(roomId) {
   const name = model.rooms.get(roomId)?.name;
   model.remove(roomId);
-  view.showLists(model);
+  showLists();
   if (!model.open) closeRoom();
   if (name) view.toast(`You are not in ${name} any more.`);
 }
@@ -286,10 +286,40 @@ function goTo(roomId) {
   else location.hash = `room-${roomId}`;
 }
 
-function showLog(options) {
-  const room = model.open;
-  view.showLog(room, client.unsent(room.room_id), model.me, explain, options);
+/** Shows what has changed once a frame, however much came: a replay may bring thousands of events at once. */
+const paint = {
+  asked: false,
+  lists: false,
+  log: null,
+  ask() {
+    if (this.asked) return;
+    this.asked = true;
+    // No frames come in a hidden tab, but its title counts what is unread.
+    if (document.hidden) setTimeout(() => this.now(), 250);
+    else requestAnimationFrame(() => this.now());
+  },
+  now() {
+    const { lists: changed, log: options } = this;
+    Object.assign(this, { asked: false, lists: false, log: null });
+    if (changed) view.showLists(model);
+    if (options && model.open) paintLog(model.open, options);
+  },
+};
+
+function showLists() {
+  paint.lists = true;
+  paint.ask();
+}
+
+/** `quiet`: nothing of it is news for a screen reader; `toEnd`: the newest message comes into sight. */
+function showLog(options = {}) {
+  paint.log = { ...paint.log, ...options };
+  paint.ask();
+}
+
+function paintLog(room, options) {
   if (view.atEnd()) room.trim();
+  view.showLog(room, client.unsent(room.room_id), model.me, explain, options);
   $('jump').hidden = view.atEnd();
   read.soon();
 }
@@ -302,7 +332,7 @@ function closeRoom() {
   $('members').hidden = true;
   $('chat').dataset.pane = 'list';
   if (location.hash) history.replaceState(null, '', location.pathname);
-  view.showLists(model);
+  showLists();
 }
 
 function openRoom(roomId, { focus = true } = {}) {
@@ -324,7 +354,7 @@ function openRoom(roomId, { focus = true } = {}) {
     if (!room.name) lists.refresh();
   }
   view.showHead(room);
-  view.showLists(model);
+  showLists();
   showLog();
   if (!room.loaded) loadNewest(room);
   if (!client.follows(roomId)) client.subscribe(roomId).catch(complain);
@@ -375,7 +405,7 @@ const read = {
     const seq = room?.newest?.seq;
     if (!seq || document.hidden || !view.atEnd() || (room.unread === 0 && room.read_seq >= seq)) return;
     Object.assign(room, { unread: 0, read_seq: seq });
-    view.showLists(model);
+    showLists();
     try {
       await client.call('mark_read', { room_id: room.room_id, seq });
     } catch {
@@ -399,7 +429,7 @@ function onSend(event) {
   }
   draft.value = '';
   client.send(model.openId, content);
-  view.scrollToEnd();
+  showLog({ toEnd: true });
   draft.focus();
 }
 

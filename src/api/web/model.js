@@ -62,10 +62,9 @@ export class Room {
 
   /** Forgets the oldest messages of a long session. */
   trim() {
-    if (this.messages.length <= KEPT_MAX) return false;
+    if (this.messages.length <= KEPT_MAX) return;
     this.messages = this.messages.slice(-KEPT_MAX / 2);
     this.has_more = true;
-    return true;
   }
 }
 

@@ -167,6 +167,15 @@ export function stayAtEnd() {
 
 let shownId = null;
 
+/** Nothing of what was shown is left on the page. */
+export function clear() {
+  const lists = ['room-list', 'dm-list', 'log', 'member-list', 'room-results', 'people-results', 'toasts'];
+  for (const id of lists) $(id).replaceChildren();
+  for (const id of ['room-title', 'room-subtitle', 'me']) $(id).textContent = '';
+  $('draft').value = '';
+  shownId = null;
+}
+
 /** Shows a room's messages. Stays at the end if it was there, else where the reader is; another room begins at the end.
  * `quiet`: nothing of this is news for a screen reader. */
 export function showLog(room, unsent, me, texts, { quiet = false, toEnd = false } = {}) {
