@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
-use veza_runtime::{Post, Posted};
+use veza_runtime::{Post, Posted, Report};
 
 use super::backend::ask;
 
@@ -15,6 +15,10 @@ const LOOK_PAUSE: Duration = Duration::from_millis(20);
 
 /// The part of `server.shutdown_timeout` that is kept for the store to close after the shards.
 const CLOSE_SHARE: u32 = 5;
+
+/// Time that the last connections have to take their Close frames, and handshakes under way to end: as long as the
+/// gateway gives a connection to answer a Close frame, and a little more.
+const CLOSING_PATIENCE: Duration = Duration::from_millis(1500);
 
 /// SIGTERM and SIGINT.
 pub struct Signals {
@@ -56,28 +60,33 @@ pub async fn drain(post: &Post, timeout: Duration) -> bool {
     // Clients come back spread over half of the time that we may take: the next server starts at the end of it.
     let reconnect_after_ms = u64::try_from((timeout / 2).as_millis()).unwrap_or(u64::MAX);
     post.post_all(|_| Posted::Drain { reconnect_after_ms });
+    let drained = wait_until(post, deadline, |report| report.quiet && report.engine.connections == 0).await;
+    // The engine has forgotten a connection whose Close frame is still on its way, and the peer's answer too.
+    let deadline = deadline.min(Instant::now() + CLOSING_PATIENCE);
+    wait_until(post, deadline, |report| report.sockets == 0).await;
+    drained
+}
+
+/// Whether all shards at once came to be so before the deadline.
+async fn wait_until(post: &Post, deadline: Instant, so: fn(&Report) -> bool) -> bool {
     while Instant::now() < deadline {
-        if all_empty(post, deadline).await {
+        let mut answers = Vec::new();
+        for shard in 0..post.shards() {
+            let (sender, receiver) = oneshot::channel();
+            ask(post, shard, move |report| {
+                // Whoever asked may have given up waiting.
+                let _ = sender.send(so(&report));
+            });
+            answers.push(receiver);
+        }
+        let mut all = true;
+        for answer in answers {
+            all &= matches!(tokio::time::timeout_at(deadline, answer).await, Ok(Ok(true)));
+        }
+        if all {
             return true;
         }
         tokio::time::sleep(LOOK_PAUSE).await;
     }
     false
-}
-
-async fn all_empty(post: &Post, deadline: Instant) -> bool {
-    let mut answers = Vec::new();
-    for shard in 0..post.shards() {
-        let (sender, receiver) = oneshot::channel();
-        ask(post, shard, move |report| {
-            let _ = sender.send(report.quiet && report.engine.connections == 0);
-        });
-        answers.push(receiver);
-    }
-    for answer in answers {
-        if !matches!(tokio::time::timeout_at(deadline, answer).await, Ok(Ok(true))) {
-            return false;
-        }
-    }
-    true
 }
