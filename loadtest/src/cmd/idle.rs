@@ -17,7 +17,8 @@ use veza_loadtest::token;
 /// Arguments of `idle-memory`.
 #[derive(Args)]
 pub struct Arguments {
-    #[arg(long, value_enum, default_value = "sqlite")]
+    /// The embedded database fills its page caches meanwhile, which would count as connections' memory
+    #[arg(long, value_enum, default_value = "postgres")]
     store: StoreName,
     /// Connections at the lower end
     #[arg(long, default_value_t = 5000)]
