@@ -130,7 +130,7 @@ fn settings(purpose: Purpose) -> String {
         // a sequential scan must not look good then.
         sql.push_str(&format!(
             "SET statement_timeout = {}; SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off;
-             SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_bitmapscan = off;",
+             SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_bitmapscan = off; SET enable_material = off;",
             STATEMENT_TIMEOUT.as_millis()
         ));
     }

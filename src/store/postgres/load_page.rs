@@ -23,14 +23,13 @@ macro_rules! summary {
         concat!(
             "SELECT ", meta_columns!(), ", coalesce((SELECT e.seq FROM events e WHERE e.room_id = r.room_id ORDER BY e.seq DESC LIMIT 1), 0), r.member_count FROM ",
             $from,
-            " r.room_id > $1 AND ($2::text IS NULL OR position($2 IN r.name_folded) > 0) ORDER BY r.room_id LIMIT $3"
+            " AND ($2::text IS NULL OR position($2 IN r.name_folded) > 0) ORDER BY r.room_id LIMIT $3"
         )
     };
 }
-const ROOMS_PUBLIC: &str = summary!("rooms r WHERE r.kind = 0 AND r.visibility = 0 AND");
-const ROOMS_JOINED: &str = summary!(
-    "members m JOIN rooms r ON r.room_id = m.room_id WHERE m.user_id = $4 AND r.kind = 0 AND m.room_id > $1 AND"
-);
+const ROOMS_PUBLIC: &str = summary!("rooms r WHERE r.kind = 0 AND r.visibility = 0 AND r.room_id > $1");
+const ROOMS_JOINED: &str =
+    summary!("members m JOIN rooms r ON r.room_id = m.room_id WHERE m.user_id = $4 AND r.kind = 0 AND m.room_id > $1");
 
 /// The limits of the prefix are known, so that the index of names gives the page.
 const USERS: &str = "SELECT user_id, username, role, created_at, skeleton FROM users
