@@ -10,8 +10,6 @@ use crate::server::{Options, Server};
 use serde::Serialize;
 use serde_json::json;
 use std::collections::{BTreeMap, HashMap};
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -163,8 +161,9 @@ impl Rig {
                 }
                 Fault::BackendKill9 => {
                     let before = self.server.rss_bytes();
+                    let starts = starts(self.pg());
                     self.pg().kill9_backends();
-                    block_in_place(|| wait_for_postgres(self.pg().port()))?;
+                    block_in_place(|| wait_for_start(self.pg(), starts + 1))?;
                     self.first_ack().await?;
                     self.report.growth_bytes.push(self.server.rss_bytes().saturating_sub(before));
                 }
@@ -315,21 +314,15 @@ impl Probe {
     }
 }
 
-/// Waits until PostgreSQL lets a client in: the first byte of its answer to a startup message is `R`.
-fn wait_for_postgres(port: u16) -> Result<(), String> {
-    let parameters = b"user\0veza\0database\0veza\0\0";
-    let mut startup = (8 + parameters.len() as u32).to_be_bytes().to_vec();
-    startup.extend_from_slice(&196_608_u32.to_be_bytes());
-    startup.extend_from_slice(parameters);
-    let ask = || -> std::io::Result<bool> {
-        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-        stream.write_all(&startup)?;
-        let mut first = [0];
-        stream.read_exact(&mut first)?;
-        Ok(first == *b"R")
-    };
+/// How often PostgreSQL has become ready, first start and recoveries, as its log says. A connection would not tell:
+/// one may still be let in before the loss of the others is noticed.
+fn starts(pg: &TestPg) -> usize {
+    pg.log().matches("database system is ready to accept connections").count()
+}
+
+fn wait_for_start(pg: &TestPg, count: usize) -> Result<(), String> {
     let deadline = Instant::now() + PATIENCE;
-    while !ask().unwrap_or(false) {
+    while starts(pg) < count {
         if Instant::now() > deadline {
             return Err("PostgreSQL has not come back".into());
         }
