@@ -69,7 +69,7 @@ pub enum RoomQuery {
     /// `get_history` around a message: the part before, then `limit` after it.
     HistoryAround { center: Seq, limit: u32 },
     /// The second part; the first is here.
-    HistoryAroundRest { before: Vec<crate::store::EventRecord>, more_before: bool },
+    HistoryAroundRest { before: Vec<crate::store::EventRecord>, more_before: bool, limit: u32 },
     /// `get_message`.
     Message,
     /// `get_members`; `offline_only`: leave those online out.

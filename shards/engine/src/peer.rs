@@ -98,6 +98,9 @@ pub enum PeerMessage {
     Attach { conn: ConnId, caller: Caller, session_id: Box<str>, expires_at: i64 },
     /// It is gone; so are its subscriptions to these rooms (told on to their homes).
     Detach { conn: ConnId, user_id: UserId, rooms: Vec<RoomId> },
+    /// It has given up a subscription that its `resume` had taken. Told by way of the user's home, like the `resume`:
+    /// a later one must not be overtaken.
+    Unlist { conn: ConnId, user_id: UserId, room_id: RoomId },
     /// A command.
     Command { origin: Origin, caller: Caller, session_id: Box<str>, expires_at: i64, command: Box<Command> },
     /// One part of a `resume`: `part` is its index.

@@ -57,9 +57,11 @@ impl Bucket {
         let elapsed = now.since(self.updated).min(rate.per_us * 1000);
         let gained = elapsed * u64::from(rate.count) * 1000 / rate.per_us;
         if gained > 0 {
+            let level = u64::from(self.level) + gained;
+            self.level = level.min(most) as u32;
             // Time that bought no whole millitoken stays on the account.
-            self.level = (u64::from(self.level) + gained).min(most) as u32;
-            self.updated = now;
+            let spent = gained * rate.per_us / (u64::from(rate.count) * 1000);
+            self.updated = if level < most { self.updated.after(spent) } else { now };
         }
     }
 }

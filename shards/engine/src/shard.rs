@@ -114,6 +114,9 @@ impl Shard {
                 self.users.attach(core, conn, &caller, session_id, expires_at);
             }
             M::Detach { conn, user_id, rooms } => self.users.detach(core, conn, user_id, rooms),
+            M::Unlist { conn, user_id, room_id } => {
+                core.send(room_id.home(core.shards), M::ConnGone { conn, user_id, room_id });
+            }
             M::Command { origin, caller, session_id, expires_at, command } => {
                 self.users.command(core, UserCommand { origin, caller, session_id, expires_at, command });
             }
@@ -236,12 +239,7 @@ impl Shard {
                     }
                 }
                 for room_id in stale {
-                    if let Some(room) = self.rooms.get(room_id)
-                        && !room.is_held()
-                    {
-                        room.hold(0);
-                        room.load_again(&mut self.core);
-                    }
+                    self.rooms.hold(&mut self.core, room_id);
                 }
             }
             BatchOutcome::Refused { events, writes, cause } => {

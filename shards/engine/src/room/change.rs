@@ -156,8 +156,8 @@ impl Room {
     }
 
     /// Somebody else wrote into the room: nothing goes to the store until it was read again.
-    pub fn hold(&mut self, turns: usize) {
-        *self.held.get_or_insert(0) += turns;
+    pub fn hold(&mut self) {
+        self.held.get_or_insert(0);
     }
 
     /// Whether it waits to be read again.
@@ -166,11 +166,16 @@ impl Room {
     }
 
     /// The room was read again after a conflict: delivers what the other writer left, and goes on.
-    pub(super) fn reread(&mut self, core: &mut Core, result: Result<Option<Box<RoomState>>, LoadError>) {
-        let state = match result {
-            Ok(Some(state)) => *state,
-            Ok(None) | Err(_) => return self.load_again(core),
-        };
+    pub(super) fn reread(
+        &mut self,
+        core: &mut Core,
+        asked: &[UserId],
+        result: Result<Option<Box<RoomState>>, LoadError>,
+    ) {
+        self.rereading = false;
+        // No answer: housekeeping asks again, so that a store that fails at once is not asked without end.
+        let Ok(Some(state)) = result else { return };
+        let state = *state;
         let has_hole = state.tail.first().is_none_or(|first| first.row.seq > self.head.next());
         if state.head > self.head && has_hole {
             self.drop_subscribers(core);
@@ -185,7 +190,10 @@ impl Room {
         self.message_no = self.message_no.max(state.message_no);
         self.member_count = state.member_count;
         self.meta = state.meta;
-        self.members.clear();
+        // Only what was asked for is known anew. Nobody is forgotten: changes under way rest on who is a member.
+        for user in asked {
+            self.members.insert(*user, None);
+        }
         for member in state.members {
             self.members.insert(member.user_id, Some(member));
         }
@@ -194,10 +202,15 @@ impl Room {
         self.retry_waiting(core);
     }
 
-    /// Asks for the room's present state, at once.
+    /// Asks for the room's present state, and for that of every membership that is known here.
     pub fn load_again(&mut self, core: &mut Core) {
-        let load = crate::store::Load::Room { room_id: self.id(), tail: REREAD_TAIL, members: Vec::new() };
-        core.load_always(load, crate::core::LoadFor::Room { room_id: self.id(), asked: Vec::new() });
+        if std::mem::replace(&mut self.rereading, true) {
+            return;
+        }
+        let mut asked: Vec<UserId> = self.members.keys().copied().collect();
+        asked.sort_unstable();
+        let load = crate::store::Load::Room { room_id: self.id(), tail: REREAD_TAIL, members: asked.clone() };
+        core.load_always(load, crate::core::LoadFor::Room { room_id: self.id(), asked });
     }
 
     /// The replay would have a hole: whoever is subscribed must come back and resume.
@@ -228,7 +241,10 @@ impl Room {
             let asker = entry.work.asker();
             self.busy_mut(asker).waiting -= 1;
             self.forget_idle(asker);
-            super::table::refuse(core, self.id(), entry.work, store_unavailable());
+            self.refuse(core, entry.work, store_unavailable());
+        }
+        if self.is_held() {
+            self.load_again(core);
         }
         self.retry_waiting(core);
     }

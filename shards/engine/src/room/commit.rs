@@ -4,6 +4,7 @@ use super::{CHECKPOINT_EVENTS, Done, Op, OpKind, Room, SendOp};
 use crate::core::{Core, Outcome, body};
 use crate::id::{Seq, ShardId, UserId};
 use crate::peer::{Caller, Origin, PeerMessage, SubChange};
+use crate::room::query::read_marked;
 use crate::room::ring::Recent;
 use crate::store::{EventKind, EventRecord, EventRow, MemberRow, RoomKind};
 use crate::time::WallMs;
@@ -154,12 +155,19 @@ impl Room {
     }
 
     fn apply_read(&mut self, core: &mut Core, origin: Option<Origin>, caller: &Caller, seq: Seq, message_no: u64) {
-        let Some(member) = self.members.get_mut(&caller.user_id).and_then(Option::as_mut) else {
-            if let Some(origin) = origin {
-                let error = self.stranger_error();
-                self.settle(core, caller.user_id, origin, Err(error), None);
+        let member = match self.members.get_mut(&caller.user_id) {
+            Some(Some(member)) => member,
+            known => {
+                // A member whom memory has let go meanwhile is no stranger: it is committed.
+                let is_stranger = known.is_some();
+                let unread = self.message_no.saturating_sub(message_no);
+                let result =
+                    if is_stranger { Err(self.stranger_error()) } else { Ok(read_marked(self.id(), seq, unread)) };
+                if let Some(origin) = origin {
+                    self.settle(core, caller.user_id, origin, result, None);
+                }
+                return;
             }
-            return;
         };
         let advanced = seq > member.last_read_seq;
         if advanced {

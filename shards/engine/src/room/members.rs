@@ -11,6 +11,9 @@ use crate::store::{Load, LoadError, MemberRow};
 use crate::wire::encode::{push_frame, room_object};
 use crate::wire::json::object;
 
+/// Known memberships that are kept whoever is online.
+const MEMBERS_KEPT_MIN: usize = 4096;
+
 impl Room {
     /// Whether the user is known to be a member.
     pub(super) fn is_member(&self, user: UserId) -> bool {
@@ -54,9 +57,21 @@ impl Room {
                 }
                 self.load_members(core);
                 self.retry_waiting(core);
+                self.forget_strangers();
             }
             Err(_) => self.refuse_unknown(core),
         }
+    }
+
+    /// Keeps what is known of memberships in proportion to who is here: a public room is asked for by many who never
+    /// come in. Whoever has a change under way stays, and whoever comes again is looked up again.
+    fn forget_strangers(&mut self) {
+        if self.members.len() <= MEMBERS_KEPT_MIN.max(4 * self.online.len()) {
+            return;
+        }
+        let busy: crate::map::Set<UserId> = self.pending.iter().map(|op| op.user_id).collect();
+        let online = &self.online;
+        self.members.retain(|user, _| online.contains_key(user) || busy.contains(user));
     }
 
     /// The database does not answer: those whose membership is unknown are told so.
@@ -69,7 +84,7 @@ impl Room {
             if unknown {
                 self.busy_mut(entry.work.asker()).waiting -= 1;
                 self.forget_idle(entry.work.asker());
-                super::table::refuse(core, self.id(), entry.work, store_unavailable());
+                self.refuse(core, entry.work, store_unavailable());
             } else {
                 keep.push_back(entry);
             }
@@ -153,7 +168,7 @@ impl Room {
 
     /// `online_count`, in rooms too large for single pushes.
     pub fn push_online_count(&mut self, core: &mut Core) {
-        self.online_dirty = false;
+        self.online_listed = false;
         if self.online.len() <= core.limits.presence_single_max {
             return;
         }

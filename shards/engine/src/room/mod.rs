@@ -172,7 +172,10 @@ pub struct Room {
     subs: Map<ConnId, (UserId, Arc<str>)>,
     shard_subs: Box<[u32]>,
     online: Map<UserId, u32>,
+    /// The count has changed since the room was listed last.
     online_dirty: bool,
+    /// It is listed for the next push of the count: once, however often it changes until then.
+    online_listed: bool,
 
     pending: VecDeque<Op>,
     /// Operations ever taken off the front of `pending`.
@@ -182,6 +185,8 @@ pub struct Room {
     tip: Tip,
     /// The room is being read again after a conflict; so many turns in the journal wait for that.
     held: Option<usize>,
+    /// It is being read again.
+    rereading: bool,
     pending_joins: u32,
     /// Users whose membership is changing, with the number of changes under way.
     locked: Map<UserId, u32>,
@@ -215,11 +220,13 @@ impl Room {
             shard_subs: vec![0; usize::from(core.shards)].into(),
             online: Map::default(),
             online_dirty: false,
+            online_listed: false,
             pending: VecDeque::new(),
             popped: 0,
             submitted: 0,
             tip: Tip::default(),
             held: None,
+            rereading: false,
             pending_joins: 0,
             locked: Map::default(),
             clients_pending: Map::default(),

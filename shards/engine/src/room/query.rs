@@ -2,7 +2,7 @@
 
 use super::{OpKind, Room, Work};
 use crate::core::{Core, LoadFor, Outcome, RoomQuery, body, error, overloaded, store_unavailable};
-use crate::id::{Seq, UserId};
+use crate::id::{RoomId, Seq, UserId};
 use crate::peer::{Caller, Origin, ReplyBody};
 use crate::store::{EventRecord, Load, LoadError, Loaded, MemberRow};
 use crate::wire::encode::message_object;
@@ -45,15 +45,19 @@ impl Room {
                 self.end_query(core, &caller, origin, Ok(reply));
             }
             (RoomQuery::HistoryAround { center, limit }, Ok(Loaded::History { messages, more })) => {
-                let load = Load::HistoryAfter { room_id: self.id(), after: center, limit };
-                let what = RoomQuery::HistoryAroundRest { before: messages, more_before: more };
+                let load = Load::HistoryAfter { room_id: self.id(), after: center, limit: limit.max(1) };
+                let what = RoomQuery::HistoryAroundRest { before: messages, more_before: more, limit };
                 self.busy_mut(origin.asker).queries -= 1;
                 self.start_query(core, origin, caller, load, what);
                 return;
             }
-            (RoomQuery::HistoryAroundRest { mut before, more_before }, Ok(Loaded::History { messages, more })) => {
-                before.extend(messages);
-                let reply = self.history_of_records(&before, more || more_before);
+            (
+                RoomQuery::HistoryAroundRest { mut before, more_before, limit },
+                Ok(Loaded::History { messages, more }),
+            ) => {
+                let more_after = more || messages.len() > limit as usize;
+                before.extend(messages.into_iter().take(limit as usize));
+                let reply = self.history_of_records(&before, more_after || more_before);
                 self.end_query(core, &caller, origin, Ok(reply));
             }
             (RoomQuery::Message, Ok(Loaded::Message(record))) => {
@@ -95,7 +99,7 @@ impl Room {
                 let asker = entry.work.asker();
                 self.busy_mut(asker).waiting -= 1;
                 self.forget_idle(asker);
-                super::table::refuse(core, self.id(), entry.work, store_unavailable());
+                self.refuse(core, entry.work, store_unavailable());
             } else {
                 self.waiting.push_back(entry);
             }
@@ -133,8 +137,8 @@ impl Room {
                 (Load::HistoryAfter { room_id, after: id, limit }, RoomQuery::History)
             }
             HistoryAnchor::Around(center) => {
-                let below = limit / 2 + 1;
-                let what = RoomQuery::HistoryAround { center, limit: (limit - below.min(limit)).max(1) };
+                let below = limit.div_ceil(2).max(1);
+                let what = RoomQuery::HistoryAround { center, limit: limit - below.min(limit) };
                 (Load::HistoryBefore { room_id, before: Some(center.next()), limit: below }, what)
             }
         };
@@ -306,8 +310,7 @@ impl Room {
     /// The reply to `mark_read`: the position now held.
     pub(super) fn read_body(&self, user: UserId) -> ReplyBody {
         let (seq, unread) = self.read_state(user);
-        let data = object(|o| o.uint("room_id", self.id().0).uint("seq", seq.0).uint("unread_count", unread).end());
-        body("read_marked", data)
+        read_marked(self.id(), seq, unread)
     }
 
     /// Position and unread messages.
@@ -315,6 +318,12 @@ impl Room {
         self.member(user)
             .map_or((Seq(0), 0), |member| (member.last_read_seq, self.message_no.saturating_sub(member.last_read_no)))
     }
+}
+
+/// The reply to `mark_read`.
+pub(super) fn read_marked(room_id: RoomId, seq: Seq, unread: u64) -> ReplyBody {
+    let data = object(|o| o.uint("room_id", room_id.0).uint("seq", seq.0).uint("unread_count", unread).end());
+    body("read_marked", data)
 }
 
 fn message_body(fill: impl FnOnce(&mut Vec<u8>)) -> ReplyBody {

@@ -38,7 +38,7 @@ impl Room {
 
     fn wait(&mut self, core: &mut Core, work: Work, since: Mono) {
         if self.waiting.len() >= core.limits.room_waiting_max {
-            return refuse(core, self.id(), work, overloaded());
+            return self.refuse(core, work, overloaded());
         }
         self.busy.entry(work.asker()).or_default().waiting += 1;
         self.waiting.push_back(Waiting { work, since });
@@ -69,6 +69,14 @@ impl Room {
     pub(super) fn forget_idle(&mut self, asker: Asker) {
         if self.busy.get(&asker).is_some_and(|b| b.changes == 0 && b.queries == 0 && b.waiting == 0) {
             self.busy.remove(&asker);
+        }
+    }
+
+    /// Answers work with an error, on the way that the room's other answers take.
+    pub(super) fn refuse(&self, core: &mut Core, work: Work, error: Box<CommandError>) {
+        match work {
+            Work::Command { origin, caller, .. } => self.answer(core, caller.user_id, origin, Err(error), None),
+            other => refuse(core, self.id(), other, error),
         }
     }
 

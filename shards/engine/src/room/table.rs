@@ -18,6 +18,8 @@ pub struct Rooms {
     pub(super) map: Map<RoomId, Slot>,
     /// Rooms whose `online_count` is to be pushed.
     pub(super) online_dirty: Vec<RoomId>,
+    /// Rooms that are read again: their turns are not in the journal's lanes.
+    held: Vec<RoomId>,
 }
 
 #[derive(Debug)]
@@ -61,15 +63,22 @@ impl Rooms {
     }
 
     /// A room was created and committed on its creator's shard. Somebody may have found it in the store before this
-    /// comes: then it is here (or on its way) and may have changed since.
+    /// comes: then it is here and may have changed since. A query that is still under way may have been too early and
+    /// find nothing; what waits for it is served now.
     pub fn install(&mut self, core: &mut Core, state: RoomState) {
         let room_id = state.meta.room_id;
-        if self.map.contains_key(&room_id) {
-            return;
-        }
+        let waiting = match self.map.remove(&room_id) {
+            Some(ready @ Slot::Ready(_)) => {
+                self.map.insert(room_id, ready);
+                return;
+            }
+            Some(Slot::Loading(waiting)) => waiting,
+            None => VecDeque::new(),
+        };
         let room = Room::new(state, core);
         self.map.insert(room_id, Slot::Ready(Box::new(room)));
         core.stats.rooms_loaded += 1;
+        self.serve(core, room_id, waiting);
     }
 
     /// A room was read.
@@ -81,7 +90,7 @@ impl Rooms {
         result: Result<Option<Box<RoomState>>, LoadError>,
     ) {
         match self.map.get_mut(&room_id) {
-            Some(Slot::Ready(room)) if room.held.is_some() => return room.reread(core, result),
+            Some(Slot::Ready(room)) if room.held.is_some() => return room.reread(core, asked, result),
             Some(Slot::Ready(_)) | None => return,
             Some(Slot::Loading(_)) => {}
         }
@@ -143,7 +152,7 @@ impl Rooms {
     /// Notes a room whose online count changed.
     pub fn note_online(&mut self, room_id: RoomId) {
         let Some(room) = self.get(room_id) else { return };
-        if room.online_dirty {
+        if std::mem::take(&mut room.online_dirty) && !std::mem::replace(&mut room.online_listed, true) {
             self.online_dirty.push(room_id);
         }
     }
@@ -181,13 +190,25 @@ impl Rooms {
                 Key::User(_) => None,
             })
             .collect();
-        let mut owners: Vec<RoomId> = owners.into_iter().collect();
+        let mut held = std::mem::take(&mut self.held);
+        held.retain(|room_id| self.get(*room_id).is_some_and(|room| room.is_held()));
+        let mut owners: Vec<RoomId> = owners.into_iter().chain(held.iter().copied()).collect();
+        self.held = held;
         owners.sort_unstable();
+        owners.dedup();
         for room_id in owners {
             if let Some(room) = self.get(room_id) {
                 room.time_out(core, before);
             }
         }
+    }
+
+    /// Somebody else wrote into the room: it is read again before anything more of it is written.
+    pub fn hold(&mut self, core: &mut Core, room_id: RoomId) {
+        let Some(room) = self.get(room_id).filter(|room| !room.is_held()) else { return };
+        room.hold();
+        room.load_again(core);
+        self.held.push(room_id);
     }
 
     /// Adds the next operation of a room to a batch; `false`: the room is held, the turn is noted there.

@@ -50,7 +50,7 @@ impl Sessions {
         id: Option<RequestId>,
         result: Result<Box<Identity>, TokenError>,
     ) {
-        if self.get(conn).is_none() {
+        if !self.get(conn).is_some_and(|session| matches!(session.phase, Phase::Verifying)) {
             return;
         }
         match result {
@@ -92,12 +92,17 @@ impl Sessions {
 
     /// The commands that came with the token are not lost when reading goes on after a queue was full.
     fn fail_auth(&mut self, core: &mut Core, conn: ConnId, error: &CommandError) {
+        self.refuse_pending(core, conn, error, CloseCode::ServerError);
+    }
+
+    /// Refuses what the connection's phase is about; the error carries the id of its `authenticate`.
+    fn refuse_pending(&mut self, core: &mut Core, conn: ConnId, error: &CommandError, code: CloseCode) {
         let Some(session) = self.get(conn) else { return };
         let reply_to = match &mut session.phase {
             Phase::Authenticating(pending) => pending.reply_to.take(),
             _ => None,
         };
-        self.refuse_auth(core, conn, reply_to.as_ref(), error, CloseCode::ServerError);
+        self.refuse_auth(core, conn, reply_to.as_ref(), error, code);
     }
 
     fn refuse_auth(
@@ -158,7 +163,7 @@ impl Sessions {
             }
             Ok(_) => {
                 let error = error(ErrorCode::InvalidToken, "the token's user is unknown here");
-                self.refuse_auth(core, conn, None, &error, CloseCode::InvalidToken);
+                self.refuse_pending(core, conn, &error, CloseCode::InvalidToken);
             }
             Err(_) => self.fail_auth(core, conn, &store_unavailable()),
         }
@@ -173,7 +178,7 @@ impl Sessions {
         let identity = identity.clone();
         pending.caller = Some(caller.clone());
         if self.is_revoked(&identity, user_id) {
-            return self.refuse_auth(core, conn, None, &invalid_token(), CloseCode::SessionRevoked);
+            return self.refuse_pending(core, conn, &invalid_token(), CloseCode::SessionRevoked);
         }
         core.send(user_id.home(core.shards), PeerMessage::Attach { conn, caller, session_id, expires_at });
     }
@@ -270,7 +275,7 @@ impl Sessions {
                 (Phase::Authenticating(pending), Revocation::User { user_id, .. }) => {
                     pending.caller.as_ref().is_some_and(|caller| caller.user_id == *user_id)
                 }
-                (Phase::Anonymous, _) => false,
+                (Phase::Anonymous | Phase::Verifying, _) => false,
             })
             .map(|session| session.conn)
             .collect();

@@ -51,12 +51,13 @@ impl Sessions {
         match (&session.phase, command) {
             (Phase::Ready(_), command) => self.dispatch(core, conn, id, command),
             (Phase::Anonymous, Command::Authenticate { token }) => {
+                session.phase = Phase::Verifying;
                 core.effects.push_back(Effect::Verify { conn, purpose: VerifyFor::Authenticate(id), token });
             }
-            (Phase::Authenticating(_), Command::Authenticate { .. }) => {
+            (Phase::Verifying | Phase::Authenticating(_), Command::Authenticate { .. }) => {
                 self.send_error(core, conn, id.as_ref(), &already_authenticated());
             }
-            (Phase::Authenticating(_), command) => self.defer(core, conn, id, command),
+            (Phase::Verifying | Phase::Authenticating(_), command) => self.defer(core, conn, id, command),
             (Phase::Anonymous, _) => {
                 let error = error(ErrorCode::Unauthenticated, "authenticate first");
                 self.send_error(core, conn, id.as_ref(), &error);
@@ -122,7 +123,7 @@ impl Sessions {
         }
         if let Some(room_id) = subscribes {
             let known = session.subs.iter().any(|sub| sub.room_id == room_id);
-            if !known && most > 0 && session.subs.len() as u32 + session.subscribing >= most {
+            if !known && most > 0 && session.subscribed() as u32 + session.subscribing >= most {
                 let error = CommandError::field("room_id", "too many subscriptions on this connection");
                 return self.send_error(core, conn, id.as_ref(), &error);
             }
@@ -157,7 +158,7 @@ impl Sessions {
         let caller = user.caller.clone();
         session.inflight += 1;
         let verdicts = (0..rooms.len()).map(|_| None).collect();
-        session.resumes.push(Resuming { ticket, id, verdicts, missing: rooms.len() });
+        session.resumes.push(Resuming { ticket, id, verdicts, fresh: Vec::new(), missing: rooms.len() });
         for (part, at) in rooms.into_iter().enumerate() {
             let caller = caller.clone();
             core.send(home, PeerMessage::ResumeRoom { conn, caller, ticket, part: part as u32, at });

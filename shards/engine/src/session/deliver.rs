@@ -1,13 +1,13 @@
 //! Replies and pushes on their way out.
 
-use super::{Sessions, SubState};
+use super::{Phase, Sessions, SubState};
 use crate::core::{Core, error, store_unavailable};
 use crate::fanout::{Frame, FrameBytes, FrameClass};
 use crate::id::{ConnId, RoomId, Seq};
 use crate::peer::{Asker, PeerMessage, Reply, ResumeVerdict, SubChange};
 use crate::wire::encode::push_frame;
 use crate::wire::json::{Object, object};
-use crate::wire::{CloseCode, ErrorCode};
+use crate::wire::{CloseCode, CommandError, ErrorCode};
 
 impl Sessions {
     /// An answer for a connection or an HTTP request of this shard.
@@ -109,6 +109,11 @@ impl Sessions {
             return;
         }
         if verdict.subscribed {
+            let session = self.get(conn).expect("looked up before");
+            if !session.subs.iter().any(|sub| sub.room_id == verdict.room_id) {
+                let resuming = session.resumes.iter_mut().find(|r| r.ticket == ticket).expect("looked up before");
+                resuming.fresh.push(verdict.room_id);
+            }
             self.add_sub(core, conn, verdict.room_id, verdict.from, verdict.head, None);
         } else if verdict.recovered && verdict.from < verdict.head {
             self.add_sub(core, conn, verdict.room_id, verdict.from, verdict.head, Some(verdict.head));
@@ -128,22 +133,35 @@ impl Sessions {
         let resuming = session.resumes.remove(index);
         session.inflight -= 1;
         let verdicts: Vec<ResumeVerdict> = resuming.verdicts.into_iter().flatten().collect();
-        if verdicts.iter().any(|verdict| verdict.reason == Some(crate::room::UNAVAILABLE)) {
-            for verdict in &verdicts {
-                if verdict.subscribed {
-                    self.drop_sub(core, conn, verdict.room_id);
-                    tell_gone(core, conn, verdict.room_id);
-                }
+        let most = core.limits.max_subscriptions as usize;
+        let failure = if verdicts.iter().any(|verdict| verdict.reason == Some(crate::room::UNAVAILABLE)) {
+            Some(store_unavailable())
+        } else if most > 0 && self.get(conn).is_some_and(|session| session.subscribed() > most) {
+            Some(Box::new(CommandError::field("rooms", "too many subscriptions on this connection")))
+        } else {
+            None
+        };
+        if let Some(failure) = failure {
+            for room_id in resuming.fresh {
+                self.drop_sub(core, conn, room_id);
+                self.unlist_at_home(core, conn, room_id);
             }
-            self.send_error(core, conn, resuming.id.as_ref(), &store_unavailable());
-            return self.dispatch_deferred(core, conn);
+            self.send_error(core, conn, resuming.id.as_ref(), &failure);
+        } else {
+            let data = object(|o| o.array("rooms", &verdicts, write_verdict).end());
+            self.send_reply(core, conn, resuming.id.as_ref(), "resumed", &data);
         }
-        let data = object(|o| o.array("rooms", &verdicts, write_verdict).end());
-        self.send_reply(core, conn, resuming.id.as_ref(), "resumed", &data);
         for verdict in &verdicts {
             self.release(core, conn, verdict.room_id);
         }
         self.dispatch_deferred(core, conn);
+    }
+
+    fn unlist_at_home(&mut self, core: &mut Core, conn: ConnId, room_id: RoomId) {
+        let Some(session) = self.get(conn) else { return };
+        let Phase::Ready(user) = &session.phase else { return };
+        let user_id = user.caller.user_id;
+        core.send(user_id.home(core.shards), PeerMessage::Unlist { conn, user_id, room_id });
     }
 
     /// The user's membership is over: nothing of the room reaches these connections any more.
@@ -163,8 +181,11 @@ impl Sessions {
         lost: bool,
     ) {
         let Some(session) = self.get(conn) else { return };
-        let Some(sub) = session.subs.iter_mut().find(|sub| sub.room_id == room_id) else { return };
-        let SubState::Catching { position, asked, until, .. } = &mut sub.state else { return };
+        let sub = session.subs.iter_mut().find(|sub| sub.room_id == room_id).map(|sub| &mut sub.state);
+        let Some(SubState::Catching { position, asked: asked @ true, until, .. }) = sub else {
+            // Of a subscription that ended, or of the one before this, whose own reply may not even be written.
+            return self.catch_up_all(core, conn);
+        };
         *asked = false;
         if lost {
             return self.close(core, conn, CloseCode::ServerError);
@@ -183,6 +204,7 @@ impl Sessions {
             self.push(core, conn.slot, Frame::new(bytes), FrameClass::Reply);
         }
         self.catch_up(core, conn, room_id);
+        self.catch_up_all(core, conn);
     }
 
     /// Bytes of a connection's outbox are written.
@@ -194,15 +216,7 @@ impl Sessions {
         let after = session.outbox.push_bytes() + session.outbox.reply_bytes();
         core.stats.outbox_bytes = core.stats.outbox_bytes.saturating_sub((before - after) as u64);
         if session.catching > 0 && session.outbox.reply_bytes() < low {
-            let rooms: Vec<RoomId> = session
-                .subs
-                .iter()
-                .filter(|sub| matches!(sub.state, SubState::Catching { .. }))
-                .map(|sub| sub.room_id)
-                .collect();
-            for room_id in rooms {
-                self.catch_up(core, conn, room_id);
-            }
+            self.catch_up_all(core, conn);
         }
         if self.get(conn).is_some_and(|session| session.paused) {
             self.relax(core, conn);

@@ -43,6 +43,7 @@ impl Sessions {
         self.slots[slot] = Some(Box::new(session));
         core.stats.connections += 1;
         self.set_timer(core, conn);
+        self.keep_draining(core);
         if let Some(identity) = identity {
             self.authenticate(core, conn, identity, None);
         }
@@ -98,7 +99,7 @@ impl Sessions {
                 Some(user.caller.user_id)
             }
             Phase::Authenticating(pending) => pending.caller.as_ref().map(|caller| caller.user_id),
-            Phase::Anonymous => None,
+            Phase::Anonymous | Phase::Verifying => None,
         };
         if let Some(user_id) = user_id {
             let home = user_id.home(core.shards);
@@ -122,17 +123,23 @@ impl Sessions {
 
     /// Closes those that went over the bound for one connection, and the fullest while all together are over theirs.
     pub fn enforce_outboxes(&mut self, core: &mut Core) {
+        let most = core.limits.outbox_bytes;
         for slot in std::mem::take(&mut self.overfull) {
-            if let Some(session) = self.slots[slot as usize].as_deref()
-                && session.outbox.push_bytes() > core.limits.outbox_bytes
-            {
+            let Some(session) = self.slots[slot as usize].as_deref() else { continue };
+            let waiting = session.outbox.push_bytes();
+            if session.touched && waiting > most && waiting <= 2 * most {
+                // The socket has not been offered this turn's frames: what comes in one burst is not slowness.
+                self.overfull.push(slot);
+            } else if waiting > most {
                 self.close(core, session.conn, CloseCode::SlowReceiver);
             }
         }
         while core.stats.outbox_bytes > core.limits.outbox_shard_bytes as u64 {
-            let fullest = self.slots.iter().flatten().max_by_key(|session| session.outbox.push_bytes());
+            // Replies count here: else one who never reads its own would have all others closed in its place.
+            let bytes = |session: &Session| session.outbox.push_bytes() + session.outbox.reply_bytes();
+            let fullest = self.slots.iter().flatten().max_by_key(|session| bytes(session));
             match fullest {
-                Some(session) if session.outbox.push_bytes() > 0 => {
+                Some(session) if bytes(session) > 0 => {
                     let conn = session.conn;
                     self.close(core, conn, CloseCode::SlowReceiver);
                 }

@@ -29,6 +29,8 @@ use crate::wire::{Command, RequestId};
 enum Phase {
     /// Must authenticate.
     Anonymous,
+    /// Its token is being looked at; commands that come meanwhile wait.
+    Verifying,
     /// Its user is being looked up or told; commands that come meanwhile wait.
     Authenticating(Box<Pending>),
     /// May do everything its user may.
@@ -85,6 +87,8 @@ struct Resuming {
     ticket: u64,
     id: Option<RequestId>,
     verdicts: Vec<Option<crate::peer::ResumeVerdict>>,
+    /// Rooms that the connection was not subscribed to before.
+    fresh: Vec<RoomId>,
     missing: usize,
 }
 
@@ -116,9 +120,14 @@ struct Session {
 }
 
 impl Session {
+    /// Subscriptions to rooms; the replays of conversations count against no limit.
+    fn subscribed(&self) -> usize {
+        self.subs.iter().filter(|sub| !matches!(sub.state, SubState::Catching { until: Some(_), .. })).count()
+    }
+
     /// Commands must wait, so that they keep their order.
     fn defers(&self) -> bool {
-        matches!(self.phase, Phase::Authenticating(_)) || !self.resumes.is_empty()
+        matches!(self.phase, Phase::Verifying | Phase::Authenticating(_)) || !self.resumes.is_empty()
     }
 }
 
@@ -208,7 +217,9 @@ impl Sessions {
     /// Appends a frame for one connection.
     fn push(&mut self, core: &mut Core, slot: u32, frame: Frame, class: FrameClass) {
         let Some(session) = self.slots[slot as usize].as_deref_mut() else { return };
-        core.stats.outbox_bytes += frame.bytes().len() as u64;
+        if class != FrameClass::Control {
+            core.stats.outbox_bytes += frame.bytes().len() as u64;
+        }
         session.outbox.push(frame, class);
         if !session.touched {
             session.touched = true;

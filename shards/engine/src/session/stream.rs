@@ -5,6 +5,10 @@ use crate::core::Core;
 use crate::id::{ConnId, RoomId, Seq};
 use crate::peer::PeerMessage;
 
+/// Replay pages of one connection that may be on their way at once: what a returning client of many rooms can make
+/// the shard hold.
+const PAGES_ASKED_MAX: usize = 4;
+
 impl Sessions {
     /// A new subscription (in the place of an older one), held until its reply is out. `until`: a conversation's replay.
     pub(super) fn add_sub(
@@ -74,12 +78,24 @@ impl Sessions {
         }
     }
 
+    /// Goes on with every subscription that is behind.
+    pub(super) fn catch_up_all(&mut self, core: &mut Core, conn: ConnId) {
+        let Some(session) = self.get(conn) else { return };
+        let behind = session.subs.iter().filter(|sub| matches!(sub.state, SubState::Catching { asked: false, .. }));
+        let rooms: Vec<RoomId> = behind.map(|sub| sub.room_id).collect();
+        for room_id in rooms {
+            self.catch_up(core, conn, room_id);
+        }
+    }
+
     /// Goes live where nothing is missing; else asks for the next page as soon as the socket drains.
     pub(super) fn catch_up(&mut self, core: &mut Core, conn: ConnId, room_id: RoomId) {
         let low = core.limits.replay_low_bytes;
         let last = self.rooms.get(&room_id).map(|room| room.last);
         let Some(session) = self.get(conn) else { return };
         let waiting = session.outbox.reply_bytes();
+        let asked =
+            session.subs.iter().filter(|sub| matches!(sub.state, SubState::Catching { asked: true, .. })).count();
         let Some(index) = session.subs.iter().position(|sub| sub.room_id == room_id) else { return };
         let SubState::Catching { position, asked: false, held: false, until } = session.subs[index].state else {
             return;
@@ -95,7 +111,7 @@ impl Sessions {
                 let session = self.get(conn).expect("looked up before");
                 session.subs[index].state = SubState::Live { index: place };
             }
-            _ if waiting < low => {
+            _ if waiting < low && asked < PAGES_ASKED_MAX => {
                 session.subs[index].state = SubState::Catching { position, asked: true, held: false, until };
                 let page = PeerMessage::ReplayPage { conn, room_id, after: position };
                 core.send(room_id.home(core.shards), page);

@@ -66,9 +66,15 @@ impl Sessions {
                     self.push(core, conn.slot, frame, FrameClass::Push);
                 }
             }
-            Phase::Anonymous | Phase::Authenticating(_) => {
+            Phase::Anonymous | Phase::Verifying => {
                 if now.since(session.opened) >= auth_us {
                     return self.close(core, conn, CloseCode::AuthTimeout);
+                }
+            }
+            Phase::Authenticating(_) => {
+                if now.since(session.opened) >= auth_us {
+                    // The token was good and we are slow: the client shall come back, which 3502 forbids.
+                    return self.close(core, conn, CloseCode::ServerError);
                 }
             }
         }
@@ -92,7 +98,7 @@ impl Sessions {
         let mut due = match &session.phase {
             Phase::Ready(user) if user.warned => user.expires,
             Phase::Ready(user) => Mono(user.expires.0.saturating_sub(EXPIRING_US)),
-            Phase::Anonymous | Phase::Authenticating(_) => session.opened.after(auth_us),
+            Phase::Anonymous | Phase::Verifying | Phase::Authenticating(_) => session.opened.after(auth_us),
         };
         if beat_us > 0 {
             due = due.min(session.next_ping).min(session.last_seen.after(2 * beat_us));
@@ -117,6 +123,14 @@ impl Sessions {
         }
         let now = core.now.mono;
         self.drain = Some(Drain { per_tick, next: now.after(TICK_US), started: now });
+    }
+
+    /// A handshake that ended behind the drain: its connection goes like the others.
+    pub(super) fn keep_draining(&mut self, core: &Core) {
+        if core.draining && self.drain.is_none() {
+            let now = core.now.mono;
+            self.drain = Some(Drain { per_tick: usize::MAX, next: now.after(TICK_US), started: now });
+        }
     }
 
     fn drain_some(&mut self, core: &mut Core) {

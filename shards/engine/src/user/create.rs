@@ -116,10 +116,11 @@ impl Users {
         if !waits {
             return;
         }
-        if self.room_ids.left == 0 {
-            return self.fail_creation(core, user_id, store_unavailable());
+        if self.room_ids.left > 0 || self.room_ids.loading {
+            // More may wait than one block has ids for: the others wait for the next one.
+            return self.advance_creation(core, user_id);
         }
-        self.advance_creation(core, user_id);
+        self.fail_creation(core, user_id, store_unavailable());
     }
 
     fn advance_creation(&mut self, core: &mut Core, user_id: UserId) {

@@ -1,0 +1,7 @@
+//! The engine in single scenarios: shards driven by hand, over the simulator's store.
+
+mod errors;
+mod limits;
+mod rig;
+mod rooms;
+mod sessions;
