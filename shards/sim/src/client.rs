@@ -20,6 +20,8 @@ pub enum Asked {
     CreateRoom { client_id: String },
     /// `create_dm`.
     CreateDm,
+    /// `mark_read` at the position held already, when everything has settled.
+    Unread { room: RoomId },
     /// Another command about a room.
     Room { room: RoomId },
     /// Anything else.
@@ -33,6 +35,7 @@ impl Asked {
             Asked::Send { room, .. }
             | Asked::Subscribe { room, .. }
             | Asked::End { room, .. }
+            | Asked::Unread { room }
             | Asked::Room { room } => Some(*room),
             _ => None,
         }
@@ -90,6 +93,11 @@ impl Client {
         }
         self.asked.insert(self.next_id, asked);
         self.next_id
+    }
+
+    /// Some messages answer the first one of their room.
+    pub fn parent_of(&self, content: &str, head: u64) -> &'static str {
+        if content.len().is_multiple_of(7) && head > 0 { r#","parent_id":1"# } else { "" }
     }
 
     /// The connection is gone: what was asked has no answer.

@@ -58,15 +58,7 @@ pub fn run(seed: u64, steps: u64, plant: Option<Plant>) -> Report {
     }
 }
 
-fn drive(world: &mut world::World, steps: u64, taken: &mut u64) -> Result<(), String> {
-    while *taken < steps {
-        *taken += 1;
-        world.step().map_err(|problem| format!("step {taken}: {problem}"))?;
-        if world.rng.below(CRASH_EVERY) == 0 {
-            world.crash();
-        }
-    }
-    world.calm = true;
+fn settle(world: &mut world::World, taken: &mut u64) -> Result<(), String> {
     let mut quiet = 0;
     for _ in 0..SETTLE_STEPS {
         *taken += 1;
@@ -77,6 +69,21 @@ fn drive(world: &mut world::World, steps: u64, taken: &mut u64) -> Result<(), St
             break;
         }
     }
+    Ok(())
+}
+
+fn drive(world: &mut world::World, steps: u64, taken: &mut u64) -> Result<(), String> {
+    while *taken < steps {
+        *taken += 1;
+        world.step().map_err(|problem| format!("step {taken}: {problem}"))?;
+        if world.rng.below(CRASH_EVERY) == 0 {
+            world.crash();
+        }
+    }
+    world.calm = true;
+    settle(world, taken)?;
+    world.ask_unread();
+    settle(world, taken)?;
     let world::World { checker, store, clients, .. } = world;
     checker.settled(store, clients).map_err(|problem| format!("settled: {problem}"))
 }

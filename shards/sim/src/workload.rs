@@ -39,8 +39,16 @@ impl World {
                 let seq = self.rng.below(self.store.head(room) + 2);
                 self.about_room(client, room, "mark_read", &format!(r#","seq":{seq}"#));
             }
-            (91..=92, _) => self.other(client, "get_unread"),
-            (93..=94, _) => self.other(client, "list_rooms"),
+            (91, _) => self.other(client, "get_unread"),
+            (92, _) => self.other(client, "list_rooms"),
+            (93, _) => self.other(client, "list_dms"),
+            (94, Some(room)) => {
+                let id = self.rng.between(1, self.store.head(room) + 2);
+                self.about_room(client, room, "get_message", &format!(r#","message_id":{id}"#));
+            }
+            (95, _) => self.nonsense(client),
+            (96, _) => self.other(client, "list_sessions"),
+            (97, Some(room)) => self.send_over_http(client, room),
             _ => self.resend(client),
         }
     }
@@ -61,8 +69,56 @@ impl World {
     }
 
     fn create_dm(&mut self, client: usize) {
-        let other = self.rng.between(1, 5);
-        self.command(client, "create_dm", Asked::CreateDm, &format!(r#""user_id":{other}"#));
+        let (one, other) = (self.rng.between(1, 5), self.rng.between(1, 5));
+        let few = self.store.rooms.len() < 10;
+        let with = if few && self.rng.percent(20) {
+            format!(r#""user_ids":[{one},{other}]"#)
+        } else {
+            format!(r#""user_id":{other}"#)
+        };
+        self.command(client, "create_dm", Asked::CreateDm, &with);
+    }
+
+    /// What no client should write. It has no id, so that only errors come of it.
+    fn nonsense(&mut self, client: usize) {
+        let texts =
+            ["{", "[]", r#"{"type":1}"#, r#"{"type":"dance"}"#, r#"{"type":"get_room","data":{"room_id":1e99}}"#];
+        let text = texts[self.rng.below(texts.len() as u64) as usize];
+        self.text(client, text);
+    }
+
+    /// The user's first message that has no acknowledgement yet, once more, over HTTP and on any shard.
+    fn send_over_http(&mut self, client: usize, _: RoomId) {
+        let Some((room, client_id, content)) = self.clients[client].unacked.first().cloned() else { return };
+        self.http_send(client, room, &client_id, &content);
+    }
+
+    /// Everything has settled: every client asks for its position in each of its rooms.
+    pub(crate) fn ask_unread(&mut self) {
+        for client in 0..self.clients.len() {
+            let Some(user) = self.clients[client].user_id else { continue };
+            for row in self.store.unread(veza_engine::id::UserId(user)) {
+                let (room, seq) = (row.room_id, row.last_read_seq.0);
+                if seq > 0 {
+                    let data = format!(r#""room_id":{},"seq":{seq}"#, room.0);
+                    self.command(client, "mark_read", Asked::Unread { room }, &data);
+                }
+            }
+        }
+    }
+
+    fn unread_is_exact(&self, client: usize, room: RoomId, data: &Value) -> Result<(), String> {
+        let user = veza_engine::id::UserId(self.clients[client].user_id.unwrap_or(0));
+        let rows = self.store.unread(user);
+        let Some(row) = rows.iter().find(|row| row.room_id == room) else { return Ok(()) };
+        if self.store.noticed_head(room) < self.store.head(room) {
+            return Ok(()); // a dead process wrote last, and nobody has met it yet
+        }
+        let told = (data["seq"].as_u64(), data["unread_count"].as_u64());
+        if told != (Some(row.last_read_seq.0), Some(row.unread_count)) {
+            return Err(format!("position and unread count are told as {told:?}, but the store says {row:?}"));
+        }
+        Ok(())
     }
 
     fn send(&mut self, client: usize, room: RoomId) {
@@ -85,8 +141,7 @@ impl World {
     }
 
     fn send_as(&mut self, client: usize, room: RoomId, client_id: String, content: String) {
-        let parent =
-            if content.len().is_multiple_of(7) && self.store.head(room) > 0 { r#","parent_id":1"# } else { "" };
+        let parent = self.clients[client].parent_of(&content, self.store.head(room));
         let data = format!(r#""room_id":{},"content":"{content}","client_id":"{client_id}"{parent}"#, room.0);
         self.command(client, "send_message", Asked::Send { room, client_id, content }, &data);
     }
@@ -241,6 +296,7 @@ impl World {
                 Ok(())
             }
             Asked::Resume { rooms } => self.resumed(client, &rooms, data),
+            Asked::Unread { room } => self.unread_is_exact(client, room, data),
             Asked::CreateDm | Asked::Room { .. } | Asked::Other => Ok(()),
         }
     }

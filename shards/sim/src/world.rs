@@ -61,6 +61,8 @@ pub struct World {
     pub(crate) store: Store,
     pub(crate) clients: Vec<Client>,
     conns: BTreeMap<ConnId, usize>,
+    /// Sendings over HTTP without an answer: author, room, client id, content.
+    http: BTreeMap<u64, (u64, RoomId, String, String)>,
     generations: Vec<Vec<u32>>,
     /// Bytes of each connection's outbox that were looked at already.
     inspected: BTreeMap<ConnId, usize>,
@@ -115,6 +117,7 @@ impl World {
                 .map(|index| Client { user: index % 5, slow: index % 4 == 3, ..Client::default() })
                 .collect(),
             conns: BTreeMap::new(),
+            http: BTreeMap::new(),
             generations: vec![Vec::new(); shards],
             inspected: BTreeMap::new(),
             checker: Checker::default(),
@@ -282,7 +285,14 @@ impl World {
             Effect::Verify { .. } => {}
             Effect::Close { conn, code } => self.closed_by_engine(conn, code),
             Effect::Pause { .. } | Effect::Resume { .. } => {}
-            Effect::HttpReply { .. } | Effect::Fault { .. } => {}
+            Effect::HttpReply { ticket, result } => {
+                if let (Some((author, room, client_id, content)), Ok(data)) = (self.http.remove(&ticket), result)
+                    && let Err(problem) = self.checked(author, room, &client_id, &content, &data)
+                {
+                    self.checker.fail(format!("over HTTP: {problem}"));
+                }
+            }
+            Effect::Fault { .. } => {}
         }
     }
 
@@ -383,6 +393,7 @@ impl World {
     pub fn crash(&mut self) {
         self.incarnation += 1;
         self.conns.clear();
+        self.http.clear();
         self.inspected.clear();
         for client in &mut self.clients {
             client.disconnected();
@@ -404,10 +415,42 @@ impl World {
         generations.resize(generations.len().max(slot as usize + 1), 0);
         generations[slot as usize] += 1;
         let conn = ConnId { shard: ShardId(shard as u16), slot, generation: generations[slot as usize] };
-        let user = self.clients[client].user;
         self.clients[client].conn = Some(conn);
         self.conns.insert(conn, client);
-        let identity = Identity {
+        let identity = self.identity(client);
+        self.input(shard, Input::Opened { conn, identity: Some(Box::new(identity)) });
+    }
+
+    /// A message over HTTP, on any shard.
+    pub(crate) fn http_send(&mut self, client: usize, room: RoomId, client_id: &str, content: &str) {
+        let Some(author) = self.clients[client].user_id else { return };
+        let parent = self.clients[client].parent_of(content, self.store.head(room));
+        let data = format!(r#"{{"room_id":{},"content":"{content}","client_id":"{client_id}"{parent}}}"#, room.0);
+        let kind = veza_engine::wire::CommandType::SendMessage;
+        let Ok(command) = veza_engine::wire::parse::Parser::new().parse_data(kind, data.as_bytes()) else { return };
+        self.order += 1;
+        let ticket = self.order;
+        self.http.insert(ticket, (author, room, client_id.to_owned(), content.to_owned()));
+        let shard = self.rng.below(self.shards.len() as u64) as usize;
+        let identity = Box::new(self.identity(client));
+        self.input(shard, Input::Http { ticket, identity, command: Box::new(command) });
+    }
+
+    fn checked(
+        &mut self,
+        author: u64,
+        room: RoomId,
+        client_id: &str,
+        content: &str,
+        data: &[u8],
+    ) -> Result<(), String> {
+        let data = serde_json::from_slice(data).map_err(|error| format!("not JSON: {error}"))?;
+        self.checker.acknowledged(&self.store, author, room, client_id, content, &data)
+    }
+
+    fn identity(&self, client: usize) -> Identity {
+        let user = self.clients[client].user;
+        Identity {
             iss: "".into(),
             sub: format!("u{user}").into(),
             username: Some(format!("name{user}").into()),
@@ -415,8 +458,7 @@ impl World {
             session_id: format!("s{client}").into(),
             issued_at: None,
             expires_at: 4_000_000_000,
-        };
-        self.input(shard, Input::Opened { conn, identity: Some(Box::new(identity)) });
+        }
     }
 
     /// A client goes without a word.
