@@ -49,8 +49,8 @@ impl TestPg {
             postmaster: None,
             watchdog: None,
         };
-        server.init_cluster();
         server.watchdog = Some(server.spawn_watchdog());
+        server.init_cluster();
         for attempt in 1.. {
             server.port = free_port();
             match server.launch() {
@@ -247,8 +247,10 @@ impl TestPg {
     /// A shell that waits for the end of this process, then ends the server and removes its files. It runs as
     /// we do, in its own group, and reads the server's pid from the server's own pid file.
     fn spawn_watchdog(&self) -> (Child, ChildStdin) {
-        let script = "trap '' INT HUP; cat >/dev/null; read -r pid <\"$0/data/postmaster.pid\" && \
-                      kill -CONT \"$pid\" && kill -QUIT \"$pid\" && while kill -0 \"$pid\"; do sleep 0.1; done; rm -rf \"$0\"";
+        // A negative pid is initdb's, which ends by itself when its files go.
+        let script = "trap '' INT HUP; cat >/dev/null; pid=; read -r pid <\"$0/data/postmaster.pid\"
+                      case $pid in ''|-*) ;; *) kill -CONT \"$pid\" && kill -QUIT \"$pid\" && while kill -0 \"$pid\"; do sleep 0.1; done ;; esac
+                      rm -rf \"$0\"";
         let mut shell = Command::new("sh");
         shell.args(["-c", script]).arg(&self.dir).stdin(Stdio::piped()).process_group(0);
         let mut child = shell.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("sh runs");

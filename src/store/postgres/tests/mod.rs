@@ -27,6 +27,7 @@ pub(super) struct Desk {
     stored: Receiver<(Writer, BatchOutcome)>,
     loaded: Receiver<Result<Loaded, LoadError>>,
     fatal: Receiver<StoreError>,
+    dir: std::path::PathBuf,
     epoch: i64,
     numbers: [i64; 8],
     /// By lane: the next event of the room that [`faults`] writes through it.
@@ -61,7 +62,7 @@ impl Desk {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let serial = NEXT.fetch_add(1, Relaxed);
         let dir = std::env::temp_dir().join(format!("veza-pg-test-{}-{serial}", std::process::id()));
-        let mut config = StoreConfig::new(url, dir);
+        let mut config = StoreConfig::new(url, &dir);
         config.writer_epoch = 1000 + i64::try_from(serial).unwrap();
         config.lock_wait = Duration::from_millis(500);
         change(&mut config);
@@ -69,7 +70,7 @@ impl Desk {
         let ((to_stored, stored), (to_loaded, loaded), (to_fatal, fatal)) = (channel(), channel(), channel());
         let sink = Sink { stored: Mutex::new(to_stored), loaded: Mutex::new(to_loaded), fatal: Mutex::new(to_fatal) };
         let store = Store::open(config, Arc::new(sink)).expect("a data directory");
-        Desk { store, stored, loaded, fatal, epoch, numbers: [0; 8], seqs: [1; 8] }
+        Desk { store, stored, loaded, fatal, dir, epoch, numbers: [0; 8], seqs: [1; 8] }
     }
 
     /// Returns when the database is well.
@@ -117,7 +118,14 @@ impl Desk {
     }
 
     pub fn close(self) {
-        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(self.store.close());
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(self.store.clone().close());
+    }
+}
+
+impl Drop for Desk {
+    fn drop(&mut self) {
+        // What is left over is in the directory for temporary files.
+        let _ = std::fs::remove_dir_all(&self.dir);
     }
 }
 
