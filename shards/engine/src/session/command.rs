@@ -9,7 +9,7 @@ use crate::input::VerifyFor;
 use crate::peer::{Asker, Origin, PeerMessage};
 use crate::user::rate_limited;
 use crate::wire::encode::{error_frame, reply_frame};
-use crate::wire::{CloseCode, Command, CommandError, ErrorCode, RequestId, ResumePoint};
+use crate::wire::{CloseCode, Command, CommandError, CommandType, ErrorCode, RequestId, ResumePoint};
 
 /// RATE_LIMIT_EXCEEDED in a minute, beyond which a connection is closed with 3004.
 const RATE_LIMIT_ABUSE: u32 = 1000;
@@ -20,12 +20,17 @@ impl Sessions {
         let (now, rate) = (core.now.mono, command_rate(core));
         let Some(session) = self.get(conn) else { return };
         session.last_seen = now;
+        let stranger = matches!(session.phase, Phase::Anonymous);
         let allowed = session.commands.take(rate, now);
         let parsed = self.parser.parse(text);
         if let Err(wait_ms) = allowed {
             return self.send_error(core, conn, parsed.id.as_ref(), &rate_limited(wait_ms));
         }
         match parsed.command {
+            // Who has not authenticated is told that first, whatever else is wrong with the command.
+            Err(_) if stranger && parsed.kind.is_some_and(|kind| kind != CommandType::Authenticate) => {
+                self.send_error(core, conn, parsed.id.as_ref(), &unauthenticated());
+            }
             Err(error) => self.bad_frame(core, conn, parsed.id.as_ref(), &error),
             Ok(command) => {
                 core.stats.commands[command.kind() as usize] += 1;
@@ -59,8 +64,7 @@ impl Sessions {
             }
             (Phase::Verifying | Phase::Authenticating(_), command) => self.defer(core, conn, id, command),
             (Phase::Anonymous, _) => {
-                let error = error(ErrorCode::Unauthenticated, "authenticate first");
-                self.send_error(core, conn, id.as_ref(), &error);
+                self.send_error(core, conn, id.as_ref(), &unauthenticated());
             }
         }
     }
@@ -219,6 +223,10 @@ impl Sessions {
         }
         self.restrain(core, conn);
     }
+}
+
+fn unauthenticated() -> Box<CommandError> {
+    error(ErrorCode::Unauthenticated, "authenticate first")
 }
 
 fn already_authenticated() -> Box<CommandError> {
