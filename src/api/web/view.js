@@ -161,8 +161,15 @@ export function scrollToEnd() {
 export function stayAtEnd() {
   const scroller = $('scroller');
   let stuck = true;
-  scroller.addEventListener('scroll', () => (stuck = nearEnd(scroller)), { passive: true });
-  new ResizeObserver(() => stuck && scrollToEnd()).observe(scroller);
+  let size = '';
+  const sizeNow = () => `${scroller.clientWidth}x${scroller.clientHeight}`;
+  // A scroll event that comes with a new size says nothing of the reader: the observer is called next.
+  const onScroll = () => (stuck = size === sizeNow() ? nearEnd(scroller) : stuck);
+  scroller.addEventListener('scroll', onScroll, { passive: true });
+  new ResizeObserver(() => {
+    size = sizeNow();
+    if (stuck) scrollToEnd();
+  }).observe(scroller);
 }
 
 let shownId = null;
