@@ -481,7 +481,8 @@ export class VezaClient {
         reject(new VezaError({ code: 'TIMEOUT', message: 'The server did not answer in time.', retryable: true }));
       }, timeoutMs);
       link.pending.set(id, { resolve, reject, apply, timer });
-      link.socket.send(JSON.stringify({ type, id, data }));
+      // A socket that is closing takes nothing more: the command ends with the connection, as all that are pending.
+      if (!(link.socket.readyState > 1)) link.socket.send(JSON.stringify({ type, id, data }));
     });
   }
 
