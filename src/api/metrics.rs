@@ -143,7 +143,7 @@ impl Snapshot {
 
     fn shard_families(&self, out: &mut Out<'_>) -> fmt::Result {
         self.family(out, "commands", "Commands by type", "type", |report| {
-            CommandType::ALL.iter().map(|kind| (kind.name().into(), report.stats.commands[*kind as usize])).collect()
+            CommandType::ALL.iter().map(|kind| (kind.name().into(), report.stats.commands.0[*kind as usize])).collect()
         })?;
         self.family(out, "errors", "Errors that clients were told, by code", "code", |report| {
             ErrorCode::ALL.iter().map(|code| (code.name().into(), report.stats.errors[*code as usize])).collect()

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 
 use crate::effect::Effect;
-use crate::fanout::FrameBytes;
 use crate::id::{ConnId, RoomId, Seq, ShardId, UserId};
 use crate::journal::Journal;
 use crate::limits::Limits;
@@ -145,9 +144,9 @@ impl Core {
     }
 
     /// Ephemeral pushes have the lower half of a queue for themselves and are dropped beyond.
-    pub(crate) fn send_ephemeral(&mut self, to: ShardId, room_id: RoomId, frame: FrameBytes) {
+    pub(crate) fn send_ephemeral(&mut self, to: ShardId, message: PeerMessage) {
         if self.peers[usize::from(to.0)].len() < self.limits.peer_queue_max / 2 {
-            self.send(to, PeerMessage::Ephemeral { room_id, frame });
+            self.send(to, message);
         } else {
             self.stats.ephemeral_dropped += 1;
         }

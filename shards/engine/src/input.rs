@@ -101,6 +101,8 @@ pub enum Input<'a> {
     Revoked(Revocation),
     /// All sessions of a user end with this code (moderation); told to every shard.
     DisconnectUser { user_id: UserId, code: CloseCode },
+    /// Retention has removed the room's events up to and including `floor`; told to the room's home.
+    Retained { room_id: crate::id::RoomId, floor: crate::id::Seq },
     /// Time has come to [`crate::Shard::next_timeout`].
     Tick,
     /// SIGTERM: no new commands; `draining` is pushed. `reconnect_after_ms` is the spread hint's upper end.

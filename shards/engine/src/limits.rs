@@ -18,6 +18,16 @@ pub struct Limits {
     pub commands_burst: u32,
     /// The most that a room's own `max_members` may be, and its default; beyond: `ROOM_FULL`.
     pub max_members_per_room: u32,
+    /// Microseconds after sending in which an author may edit; later: `PERMISSION_DENIED`. 0 = off.
+    pub edit_window_us: u64,
+    /// Different reactions of one user to one message; beyond: `CONFLICT`. 0 = off.
+    pub max_reactions_per_message: u32,
+    /// Pinned messages of one room; beyond: `CONFLICT`. 0 = off.
+    pub max_pins_per_room: u32,
+    /// Custom roles of one room; beyond: `CONFLICT`. 0 = off.
+    pub max_roles_per_room: u32,
+    /// Different users that one message mentions; further ones are plain text. 0 = none.
+    pub max_mentions: u32,
     /// Rooms that one user may have created; beyond: `CONFLICT`. 0 = off.
     pub max_rooms_per_user: u32,
     /// Subscriptions of one connection, and rooms in one `resume`; beyond: `INVALID_REQUEST`. 0 = off.
@@ -71,6 +81,8 @@ pub struct Limits {
     pub room_idle_us: u64,
     /// Rooms with more online than this get `online_count` instead of single pushes.
     pub presence_single_max: usize,
+    /// Users who are shown as typing in one room at once; beyond: not shown.
+    pub typing_max: usize,
     /// Known identities kept per shard (spares a query on reconnect and per HTTP command).
     pub identities_max: usize,
 }
@@ -85,6 +97,11 @@ impl Default for Limits {
             commands_per_second: 50,
             commands_burst: 100,
             max_members_per_room: 1000,
+            edit_window_us: 0,
+            max_reactions_per_message: 10,
+            max_pins_per_room: 50,
+            max_roles_per_room: 50,
+            max_mentions: 50,
             max_rooms_per_user: 100,
             max_subscriptions: 100,
             resume_events: 10_000,
@@ -111,6 +128,7 @@ impl Default for Limits {
             replay_low_bytes: 64 << 10,
             room_idle_us: 300_000_000,
             presence_single_max: 100,
+            typing_max: 20,
             identities_max: 65_536,
         }
     }

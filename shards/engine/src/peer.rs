@@ -9,7 +9,7 @@ use crate::fanout::FrameBytes;
 use crate::id::{ConnId, RoomId, Seq, ShardId, UserId};
 use crate::input::Role;
 use crate::store::Revocation;
-use crate::wire::{CloseCode, Command, CommandError, RequestId, ResumePoint};
+use crate::wire::{CloseCode, Command, CommandError, RequestId, ResumePoint, Status};
 
 /// Where an answer goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +57,19 @@ pub struct Caller {
     pub username: std::sync::Arc<str>,
     /// This session's server role.
     pub role: Role,
+    /// What others may see; `None`: plainly online. Entered by the user's home on the way to a room.
+    pub presence: Option<std::sync::Arc<Presence>>,
+}
+
+/// What a user lets others see.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Presence {
+    /// As set; invisible also until it is known.
+    pub status: Status,
+    /// With its text.
+    pub message: Option<Box<str>>,
+    /// Whom the user blocks, ascending: they see `offline` and get no push.
+    pub hidden_from: Box<[UserId]>,
 }
 
 /// A reply's type and its `data` as JSON.
@@ -135,8 +148,9 @@ pub enum PeerMessage {
     Reply(Box<Reply>),
     /// A sequenced event for this shard's subscribers.
     Event { room_id: RoomId, seq: Seq, frame: FrameBytes },
-    /// An ephemeral push for this shard's subscribers; may be dropped.
-    Ephemeral { room_id: RoomId, frame: FrameBytes },
+    /// An ephemeral push for this shard's subscribers; may be dropped. Connections of the users in `except` (ascending,
+    /// mostly empty) do not get it.
+    Ephemeral { room_id: RoomId, frame: FrameBytes, except: std::sync::Arc<[UserId]> },
     /// One part of a `resume` is decided.
     Resumed { conn: ConnId, ticket: u64, part: u32, verdict: ResumeVerdict },
     /// A page of a replay: frames of consecutive events after the asked-for position; `lost`: they are not retained
@@ -159,6 +173,20 @@ pub enum PeerMessage {
     // --- anywhere → everywhere
     /// A session or a user's tokens are over.
     Revoked(Revocation),
+
+    // --- presence and blocks
+    /// User's home → connection's shard: the user's presence has changed; told on to the rooms that these connections
+    /// are subscribed to.
+    PresenceOf { conns: Vec<ConnId>, user_id: UserId, presence: std::sync::Arc<Presence> },
+    /// Connection's shard → room's home: the same.
+    RoomPresence { room_id: RoomId, user_id: UserId, presence: std::sync::Arc<Presence> },
+    /// To a user's home: an ephemeral push for all connections of the user; may be dropped.
+    UserEphemeral { user_id: UserId, frame: FrameBytes },
+    /// Creator's home → participant's home: a conversation has been created.
+    NewContact { user_id: UserId, room_id: RoomId, others: Vec<UserId> },
+    /// Blocker's home → home of the conversation of the two: the block is committed (`on`) or taken back; then the
+    /// blocker is answered, so that nothing of the blocked one that comes after the answer gets through.
+    SetBlock { room_id: RoomId, blocker: UserId, blocked: UserId, on: bool, origin: Origin, reply: ReplyBody },
 }
 
 /// What became of one room of a `resume`.

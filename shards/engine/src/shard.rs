@@ -89,6 +89,7 @@ impl Shard {
             }
             Input::Revoked(revocation) => self.sessions.revoked(core, revocation),
             Input::DisconnectUser { user_id, code } => self.sessions.disconnect_user(core, user_id, code),
+            Input::Retained { .. } => {}
             Input::Tick => self.tick(),
             Input::Drain { reconnect_after_ms } => {
                 core.draining = true;
@@ -148,7 +149,7 @@ impl Shard {
             }
             M::Reply(reply) => self.sessions.reply(core, *reply),
             M::Event { room_id, seq, frame } => self.sessions.event(core, room_id, seq, frame),
-            M::Ephemeral { room_id, frame } => self.sessions.ephemeral(core, room_id, frame),
+            M::Ephemeral { room_id, frame, except: _ } => self.sessions.ephemeral(core, room_id, frame),
             M::Resumed { conn, ticket, part, verdict } => self.sessions.resumed(core, conn, ticket, part, verdict),
             M::Replay { conn, room_id, frames, head: _, lost } => {
                 self.sessions.replay(core, conn, room_id, frames, lost);
@@ -158,6 +159,7 @@ impl Shard {
             M::UserPush { user_id, frame, notify } => self.users.push(core, user_id, &frame, notify),
             M::UserReply { user_id: _, reply } => self.users.pass_reply(core, reply),
             M::Revoked(revocation) => self.sessions.revoked(core, revocation),
+            _ => unreachable!("not yet"),
         }
     }
 

@@ -21,6 +21,16 @@ impl Log2Histogram {
     }
 }
 
+/// A count for each type of command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PerCommand(pub [u64; CommandType::ALL.len()]);
+
+impl Default for PerCommand {
+    fn default() -> Self {
+        PerCommand([0; CommandType::ALL.len()])
+    }
+}
+
 /// Everything counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
@@ -35,7 +45,7 @@ pub struct Stats {
     /// Subscriptions of connections of this shard.
     pub subscriptions: u64,
     /// Commands by type ([`CommandType`] as index).
-    pub commands: [u64; CommandType::ALL.len()],
+    pub commands: PerCommand,
     /// Errors by code ([`ErrorCode`] as index).
     pub errors: [u64; ErrorCode::ALL.len()],
     /// Closes by code (position in [`CloseCode::ALL`]).

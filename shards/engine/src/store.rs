@@ -4,7 +4,7 @@
 use crate::id::{RoomId, Seq, UserId};
 use crate::input::Identity;
 use crate::time::WallMs;
-use crate::wire::{ClientKey, RoomFilter, Visibility};
+use crate::wire::{ClientKey, Permissions, RoomFilter, SanctionKind, SearchMessages, Status, Visibility};
 
 /// Names a batch for all time: `epoch` is random per process start, `number` counts within it. It tells the
 /// retry of a batch, whose answer was lost, from the batch of a rival.
@@ -38,6 +38,51 @@ pub enum EventKind {
     Message = 1,
     /// Keeps the `seq` of an event that the store refused.
     Void = 2,
+    /// New content of `parent_id`.
+    Edit = 3,
+    /// `parent_id` is a tombstone now.
+    Delete = 4,
+    /// `data` has the emoji and its count.
+    ReactionAdded = 5,
+    /// The same.
+    ReactionRemoved = 6,
+    /// `parent_id` is pinned.
+    Pinned = 7,
+    /// It is not any more.
+    Unpinned = 8,
+    /// `data` has user_id and username.
+    Kicked = 9,
+    /// `data` has user_id, username and role.
+    RoleChanged = 10,
+    /// `data` has user_id, kind and expires_at.
+    Sanctioned = 11,
+    /// `data` has the room.
+    RoomUpdated = 12,
+    /// The last event of the room.
+    RoomDeleted = 13,
+}
+
+impl EventKind {
+    /// From its stored number.
+    pub fn from_number(number: i16) -> Option<EventKind> {
+        use EventKind::*;
+        let all = [
+            Message,
+            Void,
+            Edit,
+            Delete,
+            ReactionAdded,
+            ReactionRemoved,
+            Pinned,
+            Unpinned,
+            Kicked,
+            RoleChanged,
+            Sanctioned,
+            RoomUpdated,
+            RoomDeleted,
+        ];
+        all.into_iter().find(|kind| *kind as i16 == number)
+    }
 }
 
 /// A row of `events`: the log of a room, and (for messages) the message itself.
@@ -58,13 +103,74 @@ pub struct EventRow {
     /// The `client_id` and hash of the command. (room, author, client id) is unique: a second row with the same
     /// three is a duplicate, found by the database's own index.
     pub client: Option<ClientKey>,
-    /// Text of a message.
+    /// Text of a message as it now is, or of an edit as it was. Of deleted messages it stays (with the row of each of
+    /// their edits) until the grace is over: whoever encodes them leaves it out.
     pub content: Option<Box<str>>,
-    /// The message that this one answers.
+    /// A message: the root of the thread that it is in. Edit, delete, reaction, pin: the message that it is about.
     pub parent_id: Option<Seq>,
-    /// JSON object: a message's metadata.
+    /// JSON object: a message's metadata; of other events what the push has besides (see [`EventKind`]).
     pub data: Option<Box<str>>,
+    /// Message and edit: mentioned members, ascending. Stored as a JSON array, `NULL` if empty.
+    pub mentions: Box<[UserId]>,
+    /// Why: of an edit, delete, kick or sanction. In no push.
+    pub reason: Option<Box<str>>,
 }
+
+impl EventRow {
+    /// A row without anything special.
+    pub fn new(room_id: RoomId, seq: Seq, kind: EventKind, at: WallMs, message_no: u64) -> EventRow {
+        EventRow {
+            room_id,
+            seq,
+            kind,
+            at,
+            message_no,
+            author_id: None,
+            client: None,
+            content: None,
+            parent_id: None,
+            data: None,
+            mentions: Box::default(),
+            reason: None,
+        }
+    }
+}
+
+/// What has become of a message since it was sent, as it now is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MessageState {
+    /// Edits.
+    pub edit_count: u32,
+    /// Time of the newest one.
+    pub edited_at: Option<WallMs>,
+    /// It is a tombstone since. Set on the rows of its edits, too.
+    pub deleted_at: Option<WallMs>,
+    /// Position of the event that pinned it.
+    pub pinned: Option<Seq>,
+    /// Answers in its thread, deleted ones included.
+    pub thread_count: u32,
+    /// In the order of the first ones.
+    pub reactions: Vec<Reaction>,
+    /// Distinct authors of the answers, up to [`PARTICIPANTS_MAX`]. Only filled by `Load::Message`.
+    pub participants: Vec<UserId>,
+}
+
+/// One emoji on a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reaction {
+    /// Which.
+    pub emoji: Box<str>,
+    /// How many users; ≥ 1.
+    pub count: u32,
+    /// Up to [`REACTORS_MAX`] of them, ascending. A load with a `reader` has the reader in it if he is one, whatever
+    /// the count.
+    pub users: Vec<UserId>,
+}
+
+/// Users that a [`Reaction`] names.
+pub const REACTORS_MAX: usize = 128;
+/// Participants of a thread that are told of new answers.
+pub const PARTICIPANTS_MAX: usize = 64;
 
 /// A stored event as it is now, with its author's present name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +179,15 @@ pub struct EventRecord {
     pub row: EventRow,
     /// The author's present username; `None` for `void`.
     pub username: Option<Box<str>>,
+    /// Of a message, or of an edit whose message is deleted; `None`: nothing has happened to it.
+    pub state: Option<Box<MessageState>>,
+}
+
+impl EventRecord {
+    /// Its message is deleted.
+    pub fn is_deleted(&self) -> bool {
+        self.state.as_ref().is_some_and(|state| state.deleted_at.is_some())
+    }
 }
 
 /// Kinds of rooms. The number is stored.
@@ -132,6 +247,117 @@ pub struct MemberRow {
     pub last_read_no: u64,
 }
 
+/// What a room knows of a user who acts in it or is acted on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Who.
+    pub user_id: UserId,
+    /// Present name.
+    pub username: Box<str>,
+    /// The membership, if there is one. The read position includes the user's own messages.
+    pub member: Option<MemberRow>,
+    /// An invitation is open.
+    pub invited: bool,
+    /// Mutes and bans of this room that are neither lifted nor over.
+    pub sanctions: Vec<SanctionRow>,
+}
+
+/// A sanction in a room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SanctionRow {
+    /// Of the server's block of ids.
+    pub sanction_id: u64,
+    /// Where.
+    pub room_id: RoomId,
+    /// Whom.
+    pub user_id: UserId,
+    /// What.
+    pub kind: SanctionKind,
+    /// Why.
+    pub reason: Box<str>,
+    /// By whom.
+    pub actor_id: UserId,
+    /// When.
+    pub at: WallMs,
+    /// `None`: for good.
+    pub expires_at: Option<WallMs>,
+    /// Lifted, when and by whom.
+    pub lifted: Option<(WallMs, UserId)>,
+}
+
+impl SanctionRow {
+    /// Whether it is in force (mutes and bans).
+    pub fn is_active(&self, now: WallMs) -> bool {
+        self.lifted.is_none()
+            && self.expires_at.is_none_or(|end| end > now)
+            && matches!(self.kind, SanctionKind::Mute | SanctionKind::Ban)
+    }
+}
+
+/// A custom role of a room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoleRow {
+    /// `[a-z0-9_-]{1,32}`, none of the built-in ones.
+    pub name: Box<str>,
+    /// What it allows.
+    pub permissions: Permissions,
+}
+
+/// What the home of a user needs to know of him.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Profile {
+    /// As last set.
+    pub status: Status,
+    /// With its text.
+    pub message: Option<Box<str>>,
+    /// End of the last connection before.
+    pub last_seen_at: Option<WallMs>,
+    /// Whom the user blocks, ascending.
+    pub blocks: Vec<UserId>,
+    /// His conversations (up to [`CONTACTS_MAX`], the newest) with their other participants.
+    pub contacts: Vec<(RoomId, Vec<UserId>)>,
+}
+
+/// Conversations whose participants learn of a user's presence.
+pub const CONTACTS_MAX: usize = 500;
+
+/// A version of a message, for `get_edits`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EditRow {
+    /// Its text.
+    pub content: Box<str>,
+    /// When it was written.
+    pub edited_at: WallMs,
+    /// By whom.
+    pub editor_id: UserId,
+    /// Why.
+    pub reason: Option<Box<str>>,
+}
+
+/// A row of `get_reactions`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReactionRow {
+    /// Which.
+    pub emoji: Box<str>,
+    /// How many.
+    pub count: u32,
+    /// Up to 100 users with their present names, by id.
+    pub users: Vec<(UserId, Box<str>)>,
+}
+
+/// What `get_room_stats` asks of the store.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RoomStats {
+    /// Messages that are retained and not deleted.
+    pub message_count: u64,
+    /// Distinct authors in the last hour.
+    pub active_members_1h: u64,
+    /// The newest message.
+    pub last_message_at: Option<WallMs>,
+    /// In the last 24 hours.
+    pub messages_24h: u64,
+}
+
 /// A user as others see them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserRow {
@@ -177,6 +403,52 @@ pub enum Write {
     RevokeSession { session_id: Box<str>, user_id: UserId, expires_at: i64 },
     /// All tokens of the user with `iat` before this (Unix seconds) are over, and all the user's own sessions.
     RevokeUser { user_id: UserId, before: i64 },
+
+    /// New content of a message. The first one keeps the original aside.
+    Edited { room_id: RoomId, message_id: Seq, content: Box<str>, mentions: Box<[UserId]>, count: u32, at: WallMs },
+    /// A tombstone: message and edits get `deleted_at`, it is not pinned any more, its mentions are gone. Content stays
+    /// until the grace is over.
+    Deleted { room_id: RoomId, message_id: Seq, at: WallMs },
+    /// Position of the event that pinned it; `None`: not pinned.
+    Pinned { room_id: RoomId, message_id: Seq, pinned: Option<Seq> },
+    /// Absolute count of a message's answers.
+    ThreadCount { room_id: RoomId, message_id: Seq, count: u32 },
+    /// The user has reacted (`present`) or not, and how many have now. `seq`: of the event.
+    Reaction {
+        room_id: RoomId,
+        message_id: Seq,
+        user_id: UserId,
+        emoji: Box<str>,
+        present: bool,
+        count: u32,
+        seq: Seq,
+    },
+    /// Whom a message mentions, for their inboxes: replaces what was there. `everyone`: all members.
+    Mentions { room_id: RoomId, message_id: Seq, at: WallMs, users: Box<[UserId]>, everyone: bool },
+
+    /// A room's settings (kind, epoch and creation stay).
+    UpdateRoom { meta: RoomMeta },
+    /// The room is gone for everybody; its rows are deleted in the background.
+    DeleteRoom { room_id: RoomId, at: WallMs },
+    /// An open invitation (insert or replace).
+    Invite { room_id: RoomId, user_id: UserId, inviter_id: UserId, at: WallMs },
+    /// It is taken, declined, or void.
+    DropInvite { room_id: RoomId, user_id: UserId },
+    /// A custom role as given (insert or replace).
+    PutRole { room_id: RoomId, role: RoleRow },
+    /// It is gone; whoever has it becomes `member`.
+    DropRole { room_id: RoomId, name: Box<str> },
+    /// A sanction as given (insert or replace).
+    Sanction { row: SanctionRow },
+
+    /// What the user lets others see.
+    Status { user_id: UserId, status: Status, message: Option<Box<str>> },
+    /// End of the user's last connection; only advances.
+    LastSeen { user_id: UserId, at: WallMs },
+    /// A blocks B.
+    Block { user_id: UserId, blocked_id: UserId, at: WallMs },
+    /// Not any more.
+    Unblock { user_id: UserId, blocked_id: UserId },
 }
 
 /// An event or write of a refused batch that had been done before, under the same key. For events (room, author, client id); for
@@ -224,10 +496,18 @@ pub struct RoomState {
     pub member_count: u32,
     /// The newest events, ascending, ending at the head (up to `tail` asked for; fewer in bytes if large).
     pub tail: Vec<EventRecord>,
-    /// The asked-for users' memberships; absent: no member. Read positions include the users' own messages.
-    pub members: Vec<MemberRow>,
+    /// The last event that retention has removed (0: none): events after it are all there.
+    pub floor: Seq,
+    /// What is known of the asked-for users; absent: no such user.
+    pub standings: Vec<Standing>,
     /// Conversations: all participants. Empty for rooms.
     pub participants: Vec<UserRow>,
+    /// Custom roles by name.
+    pub roles: Vec<RoleRow>,
+    /// Pinned messages.
+    pub pinned_count: u32,
+    /// Conversations of two: who blocks whom.
+    pub blocks: Vec<(UserId, UserId)>,
 }
 
 /// A row of `list_rooms`.
@@ -256,6 +536,8 @@ pub struct UnreadRow {
     pub last_read_seq: Seq,
     /// Messages of others after it.
     pub unread_count: u64,
+    /// Messages of others after it that mention the member or everybody and are not deleted.
+    pub mention_count: u64,
 }
 
 /// A row of `list_dms`, newest activity first.
@@ -267,6 +549,8 @@ pub struct DmSummary {
     pub users: Vec<UserRow>,
     /// The newest message.
     pub last_message: Option<EventRecord>,
+    /// The caller blocks the other one (conversations of two).
+    pub is_blocked: bool,
 }
 
 /// A row of `list_sessions` (the server's own sessions; live ones of foreign tokens are added by the engine).
@@ -305,16 +589,48 @@ pub enum Load {
     Identify { identity: Box<Identity> },
     /// A room, its newest `tail` events, and the memberships of these users.
     Room { room_id: RoomId, tail: u32, members: Vec<UserId> },
-    /// More memberships. Read positions include the users' own messages.
+    /// What is known of more users.
     Members { room_id: RoomId, user_ids: Vec<UserId> },
     /// Events with `seq` > `after`, ascending, up to `limit` and about 256 KiB (at least one if there is any).
     Events { room_id: RoomId, after: Seq, limit: u32 },
     /// Up to `limit` messages with id < `before` (`None`: from the newest), ascending.
-    HistoryBefore { room_id: RoomId, before: Option<Seq>, limit: u32 },
+    HistoryBefore { room_id: RoomId, before: Option<Seq>, limit: u32, reader: UserId },
     /// Up to `limit` messages with id > `after`, ascending.
-    HistoryAfter { room_id: RoomId, after: Seq, limit: u32 },
-    /// One message.
-    Message { room_id: RoomId, message_id: Seq },
+    HistoryAfter { room_id: RoomId, after: Seq, limit: u32, reader: UserId },
+    /// One message, with the participants of its thread.
+    Message { room_id: RoomId, message_id: Seq, reader: UserId },
+    /// All versions of a message, the original first.
+    Edits { room_id: RoomId, message_id: Seq },
+    /// A message and up to `limit` answers with id > `after`, ascending.
+    Thread { room_id: RoomId, parent_id: Seq, after: Seq, limit: u32, reader: UserId },
+    /// The room's pinned messages, the one pinned last first.
+    Pinned { room_id: RoomId, reader: UserId },
+    /// Who reacted how to a message.
+    Reactions { room_id: RoomId, message_id: Seq },
+    /// Messages that contain the words (the last one may be a beginning), best first; only in rooms that the reader is
+    /// a member of, and never deleted ones.
+    Search { reader: UserId, search: Box<SearchMessages> },
+    /// Messages that mention the user or (since he joined) everybody in a room that he is a member of; newest first.
+    Mentions { reader: UserId, limit: u32, cursor: Cursor },
+    /// Which of these usernames (lower case) are members of the room.
+    Names { room_id: RoomId, names: Vec<Box<str>> },
+    /// Counts for `get_room_stats`.
+    RoomStats { room_id: RoomId, now: WallMs },
+    /// Status, blocks and contacts. The store answers many of these with one query (storms).
+    Profile { user_id: UserId },
+    /// Whom the user blocks, and since when.
+    Blocks { user_id: UserId },
+    /// One sanction.
+    Sanction { sanction_id: u64 },
+    /// A page of sanctions, newest first. `active`: in force (or not) at `now`.
+    Sanctions {
+        room_id: Option<RoomId>,
+        user_id: Option<UserId>,
+        active: Option<bool>,
+        now: WallMs,
+        limit: u32,
+        cursor: Cursor,
+    },
     /// A page of members by ascending user id.
     MemberPage { room_id: RoomId, role: Option<Box<str>>, among: Option<Vec<UserId>>, limit: u32, cursor: Cursor },
     /// A page of rooms by ascending id; `query` matches part of the name, ignoring case.
@@ -361,14 +677,36 @@ pub enum Loaded {
     User(Option<UserRow>),
     /// To `Room`; `None`: no such room.
     Room(Option<Box<RoomState>>),
-    /// To `Members`: those who are members.
-    Members(Vec<MemberRow>),
+    /// To `Members`: those who exist.
+    Members(Vec<Standing>),
     /// To `Events`.
     Events(Vec<EventRecord>),
     /// To `HistoryBefore`, `HistoryAfter`: `more` lie beyond in the direction asked.
     History { messages: Vec<EventRecord>, more: bool },
     /// To `Message`.
     Message(Option<Box<EventRecord>>),
+    /// To `Edits`; empty: no such message.
+    Edits(Vec<EditRow>),
+    /// To `Thread`; `None`: no such message.
+    Thread { parent: Option<Box<EventRecord>>, messages: Vec<EventRecord>, more: bool },
+    /// To `Pinned`.
+    Pinned(Vec<EventRecord>),
+    /// To `Reactions`.
+    Reactions(Vec<ReactionRow>),
+    /// To `Search`, `Mentions`.
+    Messages { messages: Vec<EventRecord>, next: Cursor },
+    /// To `Names`: name and user.
+    Names(Vec<(Box<str>, UserId)>),
+    /// To `RoomStats`.
+    RoomStats(RoomStats),
+    /// To `Profile`.
+    Profile(Box<Profile>),
+    /// To `Blocks`, by user id.
+    Blocks(Vec<(UserRow, WallMs)>),
+    /// To `Sanction`.
+    Sanction(Option<Box<SanctionRow>>),
+    /// To `Sanctions`: the sanction and the present name of whom it is for.
+    Sanctions { sanctions: Vec<(SanctionRow, Box<str>)>, next: Cursor },
     /// To `MemberPage`: member and username.
     MemberPage { members: Vec<(MemberRow, Box<str>)>, next: Cursor },
     /// To `RoomPage`.
@@ -377,8 +715,15 @@ pub enum Loaded {
     Unread(Vec<UnreadRow>),
     /// To `DmPage`.
     DmPage { conversations: Vec<DmSummary>, next: Cursor },
-    /// To `Creation`. `by_client` and `by_pair` are earlier creations; `users`: those of the asked that exist.
-    Creation { created_rooms: u32, by_client: Option<Earlier>, by_pair: Option<Earlier>, users: Vec<UserRow> },
+    /// To `Creation`. `by_client` and `by_pair` are earlier creations; `users`: those of the asked that exist;
+    /// `blocked_by`: those of them who block the creator.
+    Creation {
+        created_rooms: u32,
+        by_client: Option<Earlier>,
+        by_pair: Option<Earlier>,
+        users: Vec<UserRow>,
+        blocked_by: Vec<UserId>,
+    },
     /// To `ClientEvent`.
     ClientEvent(Option<Earlier>),
     /// To `UserPage`.

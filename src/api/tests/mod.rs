@@ -73,7 +73,7 @@ impl Backend for Fake {
         let (sender, receiver) = oneshot::channel();
         let mut report = ShardReport { counters: vec![("accept_backoffs", 3), ("panics", 0)], ..Default::default() };
         report.stats.connections = 7;
-        report.stats.commands[CommandType::SendMessage as usize] = 42;
+        report.stats.commands.0[CommandType::SendMessage as usize] = 42;
         for us in [1, 1000, 70_000_000] {
             report.stats.ack_us.record(us);
         }

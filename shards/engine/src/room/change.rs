@@ -46,19 +46,12 @@ impl Room {
                 content: Some(send.message.content.clone()),
                 parent_id: send.parent_id,
                 data: send.message.metadata.clone(),
+                mentions: Box::default(),
+                reason: None,
             }),
-            OpKind::Void { at, .. } => batch.event(EventRow {
-                room_id,
-                seq: op.seq,
-                kind: EventKind::Void,
-                at: *at,
-                message_no: op.message_no,
-                author_id: None,
-                client: None,
-                content: None,
-                parent_id: None,
-                data: None,
-            }),
+            OpKind::Void { at, .. } => {
+                batch.event(EventRow::new(room_id, op.seq, EventKind::Void, *at, op.message_no));
+            }
             OpKind::Join { at, .. } => {
                 let member = MemberRow {
                     user_id: op.user_id,
@@ -194,8 +187,8 @@ impl Room {
         for user in asked {
             self.members.insert(*user, None);
         }
-        for member in state.members {
-            self.members.insert(member.user_id, Some(member));
+        for standing in state.standings {
+            self.members.insert(standing.user_id, Some(standing));
         }
         let turns = self.held.take().unwrap_or(0);
         core.journal.requeue(Key::Room(self.id()), turns);

@@ -79,7 +79,7 @@ impl Room {
     ) {
         let SendOp { username, at, parent_id, message } = send;
         self.message_no = message_no;
-        if let Some(member) = self.members.get_mut(&user_id).and_then(Option::as_mut) {
+        if let Some(member) = self.member_mut(user_id) {
             member.last_read_seq = seq;
             member.last_read_no = message_no;
         }
@@ -107,8 +107,10 @@ impl Room {
             content: Some(message.content),
             parent_id,
             data: message.metadata,
+            mentions: Box::default(),
+            reason: None,
         };
-        self.deliver(core, &EventRecord { row, username: Some((&*username).into()) });
+        self.deliver(core, &EventRecord { row, username: Some((&*username).into()), state: None });
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -132,7 +134,7 @@ impl Room {
             last_read_seq: seq,
             last_read_no: message_no,
         };
-        self.members.insert(caller.user_id, Some(member));
+        self.set_member(caller.user_id, &caller.username, Some(member));
         if let Some(origin) = origin {
             self.busy_mut(origin.asker).changes -= 1;
             self.forget_idle(origin.asker);
@@ -144,7 +146,7 @@ impl Room {
     fn apply_leave(&mut self, core: &mut Core, origin: Option<Origin>, caller: &Caller) {
         self.unlock(caller.user_id);
         self.member_count = self.member_count.saturating_sub(1);
-        self.members.insert(caller.user_id, None);
+        self.set_member(caller.user_id, &caller.username, None);
         self.expel(core, caller.user_id);
         if let Some(origin) = origin {
             let reply = body("room_left", room_seq(self.id(), self.head));
@@ -155,11 +157,12 @@ impl Room {
     }
 
     fn apply_read(&mut self, core: &mut Core, origin: Option<Origin>, caller: &Caller, seq: Seq, message_no: u64) {
-        let member = match self.members.get_mut(&caller.user_id) {
-            Some(Some(member)) => member,
-            known => {
+        let known = self.members.contains_key(&caller.user_id);
+        let member = match self.member_mut(caller.user_id) {
+            Some(member) => member,
+            None => {
                 // A member whom memory has let go meanwhile is no stranger: it is committed.
-                let is_stranger = known.is_some();
+                let is_stranger = known;
                 let unread = self.message_no.saturating_sub(message_no);
                 let result =
                     if is_stranger { Err(self.stranger_error()) } else { Ok(read_marked(self.id(), seq, unread)) };
@@ -270,6 +273,7 @@ pub(super) fn encode_event(record: &EventRecord) -> Recent {
             data.extend_from_slice(&void_object(row.room_id, row.seq, row.at));
             "void"
         }
+        _ => unreachable!("not yet"),
     };
     let frame = push_frame(kind, &data);
     let end = frame.len() as u32 - 1;
@@ -283,19 +287,8 @@ pub(super) fn encode_event(record: &EventRecord) -> Recent {
 }
 
 fn void_record(room_id: crate::id::RoomId, seq: Seq, at: WallMs, message_no: u64) -> EventRecord {
-    let row = EventRow {
-        room_id,
-        seq,
-        kind: EventKind::Void,
-        at,
-        message_no,
-        author_id: None,
-        client: None,
-        content: None,
-        parent_id: None,
-        data: None,
-    };
-    EventRecord { row, username: None }
+    let row = EventRow::new(room_id, seq, EventKind::Void, at, message_no);
+    EventRecord { row, username: None, state: None }
 }
 
 fn dm_notification(record: &EventRecord) -> Option<crate::fanout::FrameBytes> {

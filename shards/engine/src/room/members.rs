@@ -7,7 +7,7 @@ use crate::core::{Core, LoadFor, body, store_unavailable};
 use crate::fanout::FrameBytes;
 use crate::id::{ConnId, ShardId, UserId};
 use crate::peer::{Caller, Origin, PeerMessage, ReplyBody};
-use crate::store::{Load, LoadError, MemberRow};
+use crate::store::{Load, LoadError, MemberRow, Standing};
 use crate::wire::encode::{push_frame, room_object};
 use crate::wire::json::object;
 
@@ -21,7 +21,23 @@ impl Room {
     }
 
     pub(super) fn member(&self, user: UserId) -> Option<&MemberRow> {
-        self.members.get(&user)?.as_ref()
+        self.members.get(&user)?.as_ref()?.member.as_ref()
+    }
+
+    pub(super) fn member_mut(&mut self, user: UserId) -> Option<&mut MemberRow> {
+        self.members.get_mut(&user)?.as_mut()?.member.as_mut()
+    }
+
+    /// Enters a committed membership, or its end.
+    pub(super) fn set_member(&mut self, user_id: UserId, username: &str, member: Option<MemberRow>) {
+        let fresh = || Standing {
+            user_id,
+            username: username.into(),
+            member: None,
+            invited: false,
+            sanctions: Vec::new(),
+        };
+        self.members.entry(user_id).or_default().get_or_insert_with(fresh).member = member;
     }
 
     /// Notes users whose memberships are to be loaded.
@@ -45,7 +61,7 @@ impl Room {
     }
 
     /// Memberships were read.
-    pub fn members_loaded(&mut self, core: &mut Core, asked: &[UserId], result: Result<Vec<MemberRow>, LoadError>) {
+    pub fn members_loaded(&mut self, core: &mut Core, asked: &[UserId], result: Result<Vec<Standing>, LoadError>) {
         self.members_loading = false;
         match result {
             Ok(rows) => {
@@ -149,7 +165,9 @@ impl Room {
     pub(super) fn push_ephemeral(&self, core: &mut Core, frame: &FrameBytes) {
         for (shard, count) in self.shard_subs.iter().enumerate() {
             if *count > 0 {
-                core.send_ephemeral(ShardId(shard as u16), self.id(), frame.clone());
+                let (room_id, frame) = (self.id(), frame.clone());
+                let message = PeerMessage::Ephemeral { room_id, frame, except: Arc::default() };
+                core.send_ephemeral(ShardId(shard as u16), message);
             }
         }
     }

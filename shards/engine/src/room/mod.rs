@@ -21,7 +21,7 @@ use crate::core::Outcome;
 use crate::id::{ConnId, RoomId, Seq, UserId};
 use crate::map::Map;
 use crate::peer::{Asker, Caller, Origin};
-use crate::store::{MemberRow, RoomMeta, RoomState, UserRow};
+use crate::store::{RoomMeta, RoomState, Standing, UserRow};
 use crate::time::{Mono, WallMs};
 use crate::wire::{Command, CommandError, ResumePoint, SendMessage};
 
@@ -163,8 +163,8 @@ pub struct Room {
     message_no: u64,
     member_count: u32,
     ring: Ring,
-    /// Known memberships; `None`: known not to be a member. Filled on demand.
-    members: Map<UserId, Option<MemberRow>>,
+    /// Known users; `None`: no such user. Filled on demand.
+    members: Map<UserId, Option<Standing>>,
     members_wanted: Vec<UserId>,
     members_loading: bool,
     participants: Vec<UserRow>,
@@ -243,8 +243,8 @@ impl Room {
         for record in state.tail {
             room.remember(&record);
         }
-        for member in state.members {
-            room.members.insert(member.user_id, Some(member));
+        for standing in state.standings {
+            room.members.insert(standing.user_id, Some(standing));
         }
         room
     }

@@ -45,7 +45,12 @@ impl Room {
                 self.end_query(core, &caller, origin, Ok(reply));
             }
             (RoomQuery::HistoryAround { center, limit }, Ok(Loaded::History { messages, more })) => {
-                let load = Load::HistoryAfter { room_id: self.id(), after: center, limit: limit.max(1) };
+                let load = Load::HistoryAfter {
+                    room_id: self.id(),
+                    after: center,
+                    limit: limit.max(1),
+                    reader: caller.user_id,
+                };
                 let what = RoomQuery::HistoryAroundRest { before: messages, more_before: more, limit };
                 self.busy_mut(origin.asker).queries -= 1;
                 self.start_query(core, origin, caller, load, what);
@@ -116,6 +121,7 @@ impl Room {
         limit: u32,
     ) -> Option<Work> {
         let room_id = self.id();
+        let reader = caller.user_id;
         let end = self.head.next();
         let (load, what) = match anchor {
             HistoryAnchor::Newest | HistoryAnchor::Before(_) => {
@@ -127,19 +133,19 @@ impl Room {
                     self.answer(core, caller.user_id, origin, Ok(reply), None);
                     return None;
                 }
-                (Load::HistoryBefore { room_id, before: Some(before), limit }, RoomQuery::History)
+                (Load::HistoryBefore { room_id, before: Some(before), limit, reader }, RoomQuery::History)
             }
             HistoryAnchor::After(id) => {
                 if let Some(reply) = self.history_after(id, limit as usize) {
                     self.answer(core, caller.user_id, origin, Ok(reply), None);
                     return None;
                 }
-                (Load::HistoryAfter { room_id, after: id, limit }, RoomQuery::History)
+                (Load::HistoryAfter { room_id, after: id, limit, reader }, RoomQuery::History)
             }
             HistoryAnchor::Around(center) => {
                 let below = limit.div_ceil(2).max(1);
                 let what = RoomQuery::HistoryAround { center, limit: limit - below.min(limit) };
-                (Load::HistoryBefore { room_id, before: Some(center.next()), limit: below }, what)
+                (Load::HistoryBefore { room_id, before: Some(center.next()), limit: below, reader }, what)
             }
         };
         self.start_query(core, origin, caller, load, what);
@@ -206,7 +212,7 @@ impl Room {
             Some(_) => Err(no_message()),
             None if message_id > self.head || message_id.0 == 0 => Err(no_message()),
             None => {
-                let load = Load::Message { room_id: self.id(), message_id };
+                let load = Load::Message { room_id: self.id(), message_id, reader: caller.user_id };
                 self.start_query(core, origin, caller, load, RoomQuery::Message);
                 return None;
             }

@@ -233,7 +233,7 @@ impl Room {
             return Err(Some(error));
         }
         let parent_id = match send.parent_id {
-            Some(parent) => self.thread_root(core, parent)?,
+            Some(parent) => self.thread_root(core, caller.user_id, parent)?,
             None => None,
         };
         core.admit(caller.user_id).map_err(Some)?;
@@ -241,7 +241,7 @@ impl Room {
     }
 
     /// The message that a thread hangs on; `Err(None)`: must be looked up.
-    fn thread_root(&mut self, core: &mut Core, parent: Seq) -> Result<Option<Seq>, Option<Box<CommandError>>> {
+    fn thread_root(&mut self, core: &mut Core, reader: UserId, parent: Seq) -> Result<Option<Seq>, Option<Box<CommandError>>> {
         let not_found = || Some(error(ErrorCode::MessageNotFound, "no such message"));
         if parent > self.head {
             return Err(not_found());
@@ -254,7 +254,7 @@ impl Room {
             Some(None) => Err(not_found()),
             None => {
                 if !self.parents_loading.contains(&parent) {
-                    let load = Load::Message { room_id: self.id(), message_id: parent };
+                    let load = Load::Message { room_id: self.id(), message_id: parent, reader };
                     let purpose = LoadFor::Parent { room_id: self.id(), message_id: parent };
                     core.load(load, purpose).map_err(|_| Some(overloaded()))?;
                     self.parents_loading.push(parent);

@@ -140,7 +140,7 @@ impl Sessions {
 
     pub(super) fn cached(&self, identity: &Identity) -> Option<Caller> {
         let (user_id, username) = self.known_user(identity)?;
-        Some(Caller { user_id, username, role: identity.role })
+        Some(Caller { user_id, username, role: identity.role, presence: None })
     }
 
     pub(super) fn is_revoked(&self, identity: &Identity, user_id: UserId) -> bool {
@@ -173,7 +173,7 @@ impl Sessions {
         let Some(session) = self.get(conn) else { return };
         let Phase::Authenticating(pending) = &mut session.phase else { return };
         let identity = &pending.identity;
-        let caller = Caller { user_id, username, role: identity.role };
+        let caller = Caller { user_id, username, role: identity.role, presence: None };
         let (session_id, expires_at) = (identity.session_id.clone(), identity.expires_at);
         let identity = identity.clone();
         pending.caller = Some(caller.clone());

@@ -33,7 +33,7 @@ impl Sessions {
             }
             Err(error) => self.bad_frame(core, conn, parsed.id.as_ref(), &error),
             Ok(command) => {
-                core.stats.commands[command.kind() as usize] += 1;
+                core.stats.commands.0[command.kind() as usize] += 1;
                 self.arrived(core, conn, parsed.id, command);
             }
         }

@@ -20,7 +20,7 @@ pub(super) struct HttpWaiting {
 impl Sessions {
     /// A command came over HTTP.
     pub fn http(&mut self, core: &mut Core, ticket: u64, identity: Box<Identity>, command: Box<Command>) {
-        core.stats.commands[command.kind() as usize] += 1;
+        core.stats.commands.0[command.kind() as usize] += 1;
         if let Err(error) = self.check_http(core, &identity, &command) {
             return self.http_reply(core, ticket, Err(error));
         }
@@ -54,7 +54,7 @@ impl Sessions {
         match result {
             Ok(Loaded::User(Some(user))) => {
                 let username = self.remember_identity(core, &identity, &user);
-                let caller = Caller { user_id: user.user_id, username, role: identity.role };
+                let caller = Caller { user_id: user.user_id, username, role: identity.role, presence: None };
                 self.http_forward(core, ticket, &identity, caller, command);
             }
             Ok(_) => self.http_reply(core, ticket, Err(invalid_token())),

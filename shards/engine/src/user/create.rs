@@ -6,7 +6,7 @@ use super::{CREATIONS_MAX, Users};
 use crate::core::{Core, LoadFor, Outcome, body, error, overloaded, store_unavailable};
 use crate::id::{RoomId, UserId};
 use crate::peer::{Caller, Origin, PeerMessage};
-use crate::store::{Earlier, Load, LoadError, Loaded, RoomKind, RoomMeta, UserRow};
+use crate::store::{Earlier, Load, LoadError, Loaded, RoomKind, RoomMeta, Standing, UserRow};
 use crate::wire::encode::dm_created;
 use crate::wire::{ClientKey, CommandError, CreateDm, CreateRoom, ErrorCode, Visibility};
 
@@ -97,7 +97,7 @@ impl Users {
     }
 
     pub(super) fn creation_loaded(&mut self, core: &mut Core, user_id: UserId, result: Result<Loaded, LoadError>) {
-        let Ok(Loaded::Creation { created_rooms, by_client, by_pair, users }) = result else {
+        let Ok(Loaded::Creation { created_rooms, by_client, by_pair, users, blocked_by: _ }) = result else {
             return self.fail_creation(core, user_id, store_unavailable());
         };
         if let Some(earlier) = by_client.or(by_pair) {
@@ -177,8 +177,18 @@ impl Users {
                     message_no: 0,
                     member_count: 1,
                     tail: Vec::new(),
-                    members: vec![owner],
+                    floor: crate::id::Seq(0),
+                    standings: vec![Standing {
+                        user_id,
+                        username: (&*caller.username).into(),
+                        member: Some(owner),
+                        invited: false,
+                        sanctions: Vec::new(),
+                    }],
                     participants: Vec::new(),
+                    roles: Vec::new(),
+                    pinned_count: 0,
+                    blocks: Vec::new(),
                 };
                 let state = Some(Box::new(state));
                 let message = PeerMessage::RoomCreated { room_id, state, duplicate: false, origin, caller };

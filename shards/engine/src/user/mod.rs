@@ -287,7 +287,7 @@ mod tests {
         let limits = Limits { max_connections_per_user: 2, ..Limits::default() };
         let mut core = Core::new(&ShardConfig { id: ShardId(0), shards: 1, limits, writer_epoch: 1, seed: 1 }, now);
         let mut users = Users::default();
-        let caller = Caller { user_id: UserId(1), username: "ada".into(), role: Role::User };
+        let caller = Caller { user_id: UserId(1), username: "ada".into(), role: Role::User, presence: None };
         let conn = |slot| ConnId { shard: ShardId(0), slot, generation: 0 };
         let mut attach = |slot, session: &str| {
             users.attach(&mut core, conn(slot), &caller, session.into(), 1);

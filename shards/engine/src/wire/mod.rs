@@ -5,10 +5,12 @@ mod command;
 pub mod encode;
 pub mod json;
 pub mod parse;
+mod permission;
 pub mod spec;
 
 pub use codes::{CloseCode, ErrorCode};
 pub use command::*;
+pub use permission::{Permission, Permissions};
 
 /// A request id as the client wrote it: the raw JSON of an integer or a string of up to 64 bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -96,6 +96,7 @@ pub(super) fn read(kind: CommandType, data: Object<'_>) -> Result<Command> {
             let cursor = cursor.opt(|field| field.token(CURSOR_BYTES_MAX))?;
             C::ListUsers { query: query(text)?, limit: page(limit)?, cursor }
         }
+        _ => return Err(CommandError::new(crate::wire::ErrorCode::UnknownType, "no such command")),
     })
 }
 
