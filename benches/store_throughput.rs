@@ -29,6 +29,7 @@ impl Completions for Outcomes {
         let _ = self.0.send((writer, outcome));
     }
     fn loaded(&self, _: ShardId, _: u64, _: Result<Loaded, LoadError>) {}
+    fn retained(&self, _: RoomId, _: Seq) {}
     fn fatal(&self, error: StoreError) {
         eprintln!("{error}");
         std::process::exit(1);
@@ -76,6 +77,8 @@ fn message(epoch: i64, room: u64, seq: u64) -> EventRow {
         content: Some("x".repeat(128).into()),
         parent_id: None,
         data: None,
+        mentions: Box::default(),
+        reason: None,
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::oneshot;
-use veza_engine::id::ShardId;
+use veza_engine::id::{RoomId, Seq, ShardId};
 use veza_engine::input::{Identity, TokenError};
 use veza_engine::store::{BatchOutcome, LoadError, Loaded, Writer};
 use veza_engine::wire::Command;
@@ -147,6 +147,10 @@ impl Completions for Answers {
 
     fn loaded(&self, shard: ShardId, id: u64, result: Result<Loaded, LoadError>) {
         self.post(shard, Posted::Loaded { id, result });
+    }
+
+    fn retained(&self, room_id: RoomId, floor: Seq) {
+        self.post(room_id.home(self.post.shards()), Posted::Retained { room_id, floor });
     }
 
     fn fatal(&self, error: StoreError) {

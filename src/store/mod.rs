@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use veza_engine::id::ShardId;
+use veza_engine::id::{RoomId, Seq, ShardId};
 use veza_engine::store::{Batch, BatchOutcome, Load, LoadError, Loaded, Writer};
 
 pub use auth::{AuthAnswer, AuthError, AuthRequest};
@@ -29,6 +29,8 @@ pub trait Completions: Send + Sync + 'static {
     fn stored(&self, shard: ShardId, writer: Writer, outcome: BatchOutcome);
     /// The answer to a query. Exactly one for each, unless the store is closed before.
     fn loaded(&self, shard: ShardId, id: u64, result: Result<Loaded, LoadError>);
+    /// Retention has removed the room's events up to and including `floor`; for the room's home.
+    fn retained(&self, room_id: RoomId, floor: Seq);
     /// The store cannot go on, and a restart alone may not help: another server holds the database, or its schema
     /// is newer than this program. The process must end, saying this.
     fn fatal(&self, error: StoreError);

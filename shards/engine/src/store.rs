@@ -414,15 +414,7 @@ pub enum Write {
     /// Absolute count of a message's answers.
     ThreadCount { room_id: RoomId, message_id: Seq, count: u32 },
     /// The user has reacted (`present`) or not, and how many have now. `seq`: of the event.
-    Reaction {
-        room_id: RoomId,
-        message_id: Seq,
-        user_id: UserId,
-        emoji: Box<str>,
-        present: bool,
-        count: u32,
-        seq: Seq,
-    },
+    Reaction { room_id: RoomId, message_id: Seq, user_id: UserId, emoji: Box<str>, present: bool, count: u32, seq: Seq },
     /// Whom a message mentions, for their inboxes: replaces what was there. `everyone`: all members.
     Mentions { room_id: RoomId, message_id: Seq, at: WallMs, users: Box<[UserId]>, everyone: bool },
 

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use crossbeam::queue::{ArrayQueue, SegQueue};
-use veza_engine::id::{ShardId, UserId};
+use veza_engine::id::{RoomId, Seq, ShardId, UserId};
 use veza_engine::input::Identity;
 use veza_engine::stats::Stats;
 use veza_engine::store::{BatchOutcome, LoadError, Loaded, Revocation, Writer};
@@ -38,6 +38,13 @@ pub enum Posted {
         id: u64,
         /// Its answer.
         result: Result<Loaded, LoadError>,
+    },
+    /// Retention has removed the first events of a room; to be posted to the room's home.
+    Retained {
+        /// The room.
+        room_id: RoomId,
+        /// The last one that is gone.
+        floor: Seq,
     },
     /// A command over HTTP; [`crate::Edge::http_reply`] answers with the same ticket.
     Http {

@@ -218,6 +218,7 @@ impl<E: Edge> Pump<E> {
         let input = match posted {
             Posted::Stored { writer, outcome } => Input::Stored { writer, outcome },
             Posted::Loaded { id, result } => Input::Loaded { id, result },
+            Posted::Retained { room_id, floor } => Input::Retained { room_id, floor },
             Posted::Http { ticket, identity, command } => Input::Http { ticket, identity, command },
             Posted::Revoked(revocation) => Input::Revoked(revocation),
             Posted::DisconnectUser { user_id, code } => Input::DisconnectUser { user_id, code },

@@ -22,7 +22,7 @@ use veza_engine::id::{RoomId, Seq, ShardId, UserId};
 use veza_engine::input::{Identity, Role};
 use veza_engine::store::{
     Batch, BatchOutcome, EventKind, EventRow, Load, LoadError, Loaded, MemberRow, RoomKind, RoomMeta, RoomState,
-    UserRow, Write, Writer,
+    Standing, UserRow, Write, Writer,
 };
 use veza_engine::time::WallMs;
 use veza_engine::wire::{ClientKey, Visibility};
@@ -105,6 +105,7 @@ impl Completions for Sink {
     fn loaded(&self, _: ShardId, id: u64, result: Result<Loaded, LoadError>) {
         let _ = self.loaded.lock().unwrap().send((id, result));
     }
+    fn retained(&self, _: RoomId, _: Seq) {}
     fn fatal(&self, error: StoreError) {
         eprintln!("fatal: {error}");
     }
@@ -255,6 +256,8 @@ pub(super) fn message(room: u64, seq: u64, user: u64) -> EventRow {
         content: Some(format!("words {seq} ❤️").into()),
         parent_id: None,
         data: None,
+        mentions: Box::default(),
+        reason: None,
     }
 }
 
@@ -319,9 +322,14 @@ pub(super) fn put(room: u64, user: u64, read: u64) -> Write {
     Write::PutMember { room_id: RoomId(room), member: member(user, read) }
 }
 
+/// The memberships among these.
+pub(super) fn members(standings: &[Standing]) -> Vec<MemberRow> {
+    standings.iter().filter_map(|standing| standing.member.clone()).collect()
+}
+
 /// Users and read positions of a room's members.
-pub(super) fn positions(members: &[MemberRow]) -> Vec<(u64, u64, u64)> {
-    let mut all: Vec<_> = members.iter().map(|m| (m.user_id.0, m.last_read_seq.0, m.last_read_no)).collect();
+pub(super) fn positions(standings: &[Standing]) -> Vec<(u64, u64, u64)> {
+    let mut all: Vec<_> = members(standings).iter().map(|m| (m.user_id.0, m.last_read_seq.0, m.last_read_no)).collect();
     all.sort_unstable();
     all
 }

@@ -44,7 +44,7 @@ pub(in crate::store) fn own_messages_are_read_before_and_after_the_checkpoint(pl
     ] {
         desk.commit(vec![], writes);
         for room in [1, 2] {
-            assert_eq!(positions(&desk.room(room, 0).members), expected, "{what}");
+            assert_eq!(positions(&desk.room(room, 0).standings), expected, "{what}");
             let all = Load::Members { room_id: RoomId(room), user_ids: [3, 1, 8, 2, 1].map(UserId).into() };
             let Loaded::Members(members) = desk.load(all) else { panic!("no members") };
             assert_eq!(positions(&members), expected, "{what}");
@@ -66,7 +66,7 @@ pub(in crate::store) fn own_messages_are_read_before_and_after_the_checkpoint(pl
         }
     }
     desk.commit(vec![EventRow { message_no: 6, ..message(1, 7, 3) }], vec![]);
-    assert_eq!(positions(&desk.room(1, 0).members), [(1, 6, 5), (2, 5, 4), (3, 7, 6)], "beyond the checkpoint");
+    assert_eq!(positions(&desk.room(1, 0).standings), [(1, 6, 5), (2, 5, 4), (3, 7, 6)], "beyond the checkpoint");
     assert_eq!(unread(&desk, 3)[0].unread_count, 0);
     let read = Write::ReadPosition { room_id: RoomId(1), user_id: UserId(2), seq: Seq(7), message_no: 6 };
     desk.commit(vec![], vec![read]);
@@ -95,17 +95,18 @@ pub(in crate::store) fn a_room_comes_with_its_newest_events_and_the_asked_member
     }
     let few = desk.load(Load::Room { room_id: RoomId(1), tail: 0, members: vec![UserId(2), UserId(3)] });
     let Loaded::Room(Some(few)) = few else { panic!("no room") };
-    assert_eq!(positions(&few.members), [(2, 3, 3)], "the asked-for who are members");
+    assert_eq!(positions(&few.standings), [(2, 3, 3)], "the asked-for who are members");
     let fresh = desk.room(3, 10);
     assert_eq!((fresh.head, fresh.message_no, fresh.tail), (Seq(0), 0, vec![]));
     let owner = MemberRow { role: "owner".into(), joined_at: fresh.meta.created_at, ..member(1, 0) };
-    assert_eq!(fresh.members, [owner]);
+    assert_eq!(members(&fresh.standings), [owner]);
     let conversation = desk.room(2, 10);
     assert_eq!((&conversation.meta, conversation.member_count), (&meta(2, RoomKind::Dm), 2));
     let mut names: Vec<_> = conversation.participants.iter().map(|user| &*user.username).collect();
     names.sort_unstable();
     assert_eq!(names, ["nam1", "nam3"]);
-    let roles: Vec<_> = conversation.members.iter().map(|member| &*member.role).collect();
+    let conversation = members(&conversation.standings);
+    let roles: Vec<_> = conversation.iter().map(|member| &*member.role).collect();
     assert_eq!(roles, ["member", "member"]);
     assert_eq!(desk.load(Load::Room { room_id: RoomId(9), tail: 1, members: vec![UserId(1)] }), Loaded::Room(None));
     let nowhere = Load::Members { room_id: RoomId(9), user_ids: vec![UserId(1)] };
@@ -140,9 +141,13 @@ pub(in crate::store) fn history_pages_in_both_directions_without_voids(place: &d
     log.extend((4..=6).map(|seq| EventRow { message_no: seq - 1, ..message(1, seq, 1) }));
     log.push(void(1, 7, 5));
     desk.commit(log, vec![create(1)]);
-    let before =
-        |before: Option<u64>, limit| Load::HistoryBefore { room_id: RoomId(1), before: before.map(Seq), limit };
-    let after = |after, limit| Load::HistoryAfter { room_id: RoomId(1), after: Seq(after), limit };
+    let before = |before: Option<u64>, limit| Load::HistoryBefore {
+        room_id: RoomId(1),
+        before: before.map(Seq),
+        limit,
+        reader: UserId(1),
+    };
+    let after = |after, limit| Load::HistoryAfter { room_id: RoomId(1), after: Seq(after), limit, reader: UserId(1) };
     for (load, seqs, further) in [
         (before(None, 2), vec![5, 6], true),
         (before(Some(5), 2), vec![2, 4], true),
@@ -160,7 +165,7 @@ pub(in crate::store) fn history_pages_in_both_directions_without_voids(place: &d
         assert!(messages.iter().all(|record| record.username.as_deref() == Some("nam1")));
     }
     for (room, id, there) in [(1, 2, true), (1, 3, false), (1, 8, false), (2, 2, false)] {
-        let load = Load::Message { room_id: RoomId(room), message_id: Seq(id) };
+        let load = Load::Message { room_id: RoomId(room), message_id: Seq(id), reader: UserId(1) };
         let Loaded::Message(found) = desk.load(load) else { panic!("no message") };
         assert_eq!(found.map(|record| record.row), there.then(|| message(room, id, 1)));
     }
@@ -203,7 +208,7 @@ pub(in crate::store) fn earlier_commands_are_found_by_client_id_and_pair(place: 
             pair: of,
             users: [3, 77, 1].map(UserId).into(),
         };
-        let Loaded::Creation { created_rooms, by_client: client, by_pair: pair, users } = desk.load(load.clone())
+        let Loaded::Creation { created_rooms, by_client: client, by_pair: pair, users, .. } = desk.load(load.clone())
         else {
             panic!("no answer")
         };

@@ -158,13 +158,13 @@ pub(in crate::store) fn writes_are_absolute_or_only_advance(place: &dyn Place) {
     ] {
         desk.commit(vec![], writes);
         let state = desk.room(1, 0);
-        assert_eq!((positions(&state.members), state.member_count), (members, member_count), "{what}");
+        assert_eq!((positions(&state.standings), state.member_count), (members, member_count), "{what}");
     }
     let mut moderator = member(4, 0);
     (moderator.role, moderator.joined_at) = ("moderator".into(), WallMs(12));
     desk.commit(vec![], vec![Write::PutMember { room_id: RoomId(1), member: moderator.clone() }]);
     (moderator.last_read_seq, moderator.last_read_no) = (Seq(3), 3);
-    assert_eq!(desk.room(1, 0).members.last(), Some(&moderator));
+    assert_eq!(members(&desk.room(1, 0).standings).last(), Some(&moderator));
 }
 
 pub(in crate::store) fn lanes_write_at_once_and_each_in_its_order(place: &dyn Place) {

@@ -3,7 +3,7 @@
 use futures_util::future::try_join3;
 use tokio_postgres::Error;
 use veza_engine::id::{RoomId, Seq, UserId};
-use veza_engine::store::{Earlier, EventRecord, Loaded, MemberRow, RoomState, UserRow};
+use veza_engine::store::{Earlier, EventRecord, Loaded, MemberRow, RoomState, Standing, UserRow};
 use veza_engine::time::WallMs;
 
 use super::connect::Session;
@@ -82,7 +82,7 @@ pub(super) async fn room(
     let ((room, participants), newest, members) = try_join3(
         about,
         async { session.query(TAIL, &[&id, &limit, &PAGE]).await },
-        member_rows(session, room_id, users),
+        standings(session, room_id, users),
     )
     .await?;
     let Some(room) = room else { return Ok(Loaded::Room(None)) };
@@ -98,14 +98,33 @@ pub(super) async fn room(
         message_no,
         member_count: room.get::<_, i32>(13).cast_unsigned(),
         tail: events,
-        members,
+        floor: Seq(0),
+        standings: members,
         participants: participants.iter().map(|row| user(row, 0)).collect::<Vec<UserRow>>(),
+        roles: Vec::new(),
+        pinned_count: 0,
+        blocks: Vec::new(),
     };
     Ok(Loaded::Room(Some(Box::new(state))))
 }
 
 /// To [`veza_engine::store::Load::Members`].
-pub(super) async fn member_rows(session: &Session, room_id: RoomId, users: &[UserId]) -> Result<Vec<MemberRow>, Error> {
+pub(super) async fn standings(session: &Session, room_id: RoomId, users: &[UserId]) -> Result<Vec<Standing>, Error> {
+    let members = member_rows(session, room_id, users).await?;
+    let ids: Vec<i64> = users.iter().map(|id| int(id.0)).collect();
+    let sql = "SELECT user_id, username, role, created_at FROM users WHERE user_id = ANY ($1) ORDER BY user_id";
+    let known = session.query(sql, &[&ids]).await?;
+    let standing = |user: UserRow| Standing {
+        user_id: user.user_id,
+        username: user.username,
+        member: members.iter().find(|member| member.user_id == user.user_id).cloned(),
+        invited: false,
+        sanctions: Vec::new(),
+    };
+    Ok(known.iter().map(|row| standing(user(row, 0))).collect())
+}
+
+async fn member_rows(session: &Session, room_id: RoomId, users: &[UserId]) -> Result<Vec<MemberRow>, Error> {
     if users.is_empty() {
         return Ok(Vec::new());
     }

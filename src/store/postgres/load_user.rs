@@ -57,6 +57,7 @@ fn unread_row(row: &Row, mix: u64) -> UnreadRow {
         head: Seq(uint(row, 3)),
         last_read_seq: Seq(uint(row, 4)),
         unread_count: row.get::<_, i64>(5).max(0).cast_unsigned(),
+        mention_count: 0,
     }
 }
 
@@ -100,7 +101,7 @@ pub(super) async fn dm_page(
         let users: Vec<UserRow> =
             participants.iter().filter(|p| uint(p, 0) == unread.room_id.0).map(|p| user(p, 1)).collect();
         let position = last.iter().position(|e| e.row.room_id == unread.room_id);
-        DmSummary { unread, users, last_message: position.map(|index| last.swap_remove(index)) }
+        DmSummary { unread, users, last_message: position.map(|index| last.swap_remove(index)), is_blocked: false }
     });
     Ok(Loaded::DmPage { conversations: conversations.collect(), next })
 }
@@ -137,6 +138,7 @@ pub(super) async fn creation(
         by_client: by_client.as_ref().map(earlier),
         by_pair: by_pair.as_ref().map(earlier),
         users: users.iter().map(|row| user(row, 0)).collect(),
+        blocked_by: Vec::new(),
     })
 }
 

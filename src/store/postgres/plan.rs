@@ -147,6 +147,7 @@ pub(super) fn plan_writes(writes: &[&Write], mix: u64) -> Vec<Planned> {
                 last.push(revoke_session(session_id, *user_id, *expires_at));
             }
             Write::RevokeUser { user_id, before } => last.push(revoke_user(*user_id, *before)),
+            other => unreachable!("not yet: {other:?}"),
         }
     }
     plan.extend(plan_memberships(&memberships));

@@ -251,16 +251,16 @@ async fn ask(context: &Context, session: &Session, load: &Load) -> Result<Result
         }
         Load::Room { room_id, tail, members } => load_room::room(session, mix, *room_id, *tail, members).await?,
         Load::Members { room_id, user_ids } => {
-            Loaded::Members(load_room::member_rows(session, *room_id, user_ids).await?)
+            Loaded::Members(load_room::standings(session, *room_id, user_ids).await?)
         }
         Load::Events { room_id, after, limit } => load_room::events(session, *room_id, *after, *limit).await?,
-        Load::HistoryBefore { room_id, before, limit } => {
+        Load::HistoryBefore { room_id, before, limit, .. } => {
             load_room::history_before(session, *room_id, *before, *limit).await?
         }
-        Load::HistoryAfter { room_id, after, limit } => {
+        Load::HistoryAfter { room_id, after, limit, .. } => {
             load_room::history_after(session, *room_id, *after, *limit).await?
         }
-        Load::Message { room_id, message_id } => load_room::message(session, *room_id, *message_id).await?,
+        Load::Message { room_id, message_id, .. } => load_room::message(session, *room_id, *message_id).await?,
         Load::ClientEvent { room_id, user_id, client_id } => {
             load_room::client_event(session, *room_id, *user_id, client_id).await?
         }
@@ -300,7 +300,7 @@ async fn page(session: &Session, mix: u64, load: &Load) -> Result<Result<Loaded,
             Ok(after) => load_page::users(session, query.as_deref(), *limit, &after.unwrap_or_default()).await?,
             Err(error) => return Ok(Err(error)),
         },
-        other => unreachable!("{other:?} has no cursor"),
+        other => unreachable!("not yet: {other:?}"),
     };
     Ok(Ok(loaded))
 }

@@ -63,8 +63,11 @@ pub(super) fn record(row: &Row) -> EventRecord {
             content: boxed_opt(row, 8),
             parent_id: row.get::<_, Option<i64>>(9).map(|seq| Seq(seq.cast_unsigned())),
             data: boxed_opt(row, 10),
+            mentions: Box::default(),
+            reason: None,
         },
         username: boxed_opt(row, 11),
+        state: None,
     }
 }
 

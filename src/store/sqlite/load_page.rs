@@ -113,7 +113,7 @@ pub(super) fn conversations(
         let unread: UnreadRow = own_position(connection, user_id, &place)?;
         let last_message = connection.prepared(&newest)?.query_row([place.room_id.0 as i64], rows::event).optional()?;
         let users = load_room::participants(connection, place.room_id)?;
-        conversations.push(DmSummary { unread, users, last_message });
+        conversations.push(DmSummary { unread, users, last_message, is_blocked: false });
     }
     Ok(Loaded::DmPage { conversations, next })
 }

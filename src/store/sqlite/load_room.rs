@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, Error, OptionalExtension, Row, params};
 use veza_engine::id::{RoomId, Seq, UserId};
-use veza_engine::store::{Earlier, EventRecord, Loaded, MemberRow, RoomKind, RoomState};
+use veza_engine::store::{Earlier, EventRecord, Loaded, MemberRow, RoomKind, RoomState, Standing};
 use veza_engine::time::WallMs;
 
 use super::rows::{self, EVENT, EVENT_FROM, MEMBER, META, META_COLUMNS, Prepare as _, USER};
@@ -32,12 +32,24 @@ pub(super) fn room(
     let newest = format!("SELECT {EVENT} FROM {EVENT_FROM} WHERE e.room_id = ?1 ORDER BY e.seq DESC LIMIT ?2");
     let mut tail = page(connection, &newest, params![id, tail])?;
     tail.reverse();
-    let members = member_rows(connection, room_id, checkpoint, users)?;
+    let standings = standings(connection, room_id, checkpoint, users)?;
     let participants = match meta.kind {
         RoomKind::Room => Vec::new(),
         RoomKind::Dm => participants(connection, room_id)?,
     };
-    let state = RoomState { meta, head, message_no, member_count, tail, members, participants };
+    let state = RoomState {
+        meta,
+        head,
+        message_no,
+        member_count,
+        tail,
+        floor: Seq(0),
+        standings,
+        participants,
+        roles: Vec::new(),
+        pinned_count: 0,
+        blocks: Vec::new(),
+    };
     Ok(Loaded::Room(Some(Box::new(state))))
 }
 
@@ -59,7 +71,28 @@ pub(super) fn members(connection: &Connection, room_id: RoomId, users: &[UserId]
         .query_row([room_id.0 as i64], |row| rows::uint(row, 0))
         .optional()?;
     let Some(checkpoint) = checkpoint else { return Ok(Loaded::Members(Vec::new())) };
-    Ok(Loaded::Members(member_rows(connection, room_id, checkpoint, users)?))
+    Ok(Loaded::Members(standings(connection, room_id, checkpoint, users)?))
+}
+
+/// What is known of these users.
+fn standings(
+    connection: &Connection,
+    room_id: RoomId,
+    checkpoint: u64,
+    users: &[UserId],
+) -> Result<Vec<Standing>, Error> {
+    let members = member_rows(connection, room_id, checkpoint, users)?;
+    let sql =
+        format!("SELECT {USER} FROM json_each(?1) j CROSS JOIN users u ON u.user_id = j.value ORDER BY u.user_id");
+    let users = rows::all(connection, &sql, [rows::id_list(users)], |row| rows::user(row, 0))?;
+    let standing = |user: veza_engine::store::UserRow| Standing {
+        user_id: user.user_id,
+        username: user.username,
+        member: members.iter().find(|member| member.user_id == user.user_id).cloned(),
+        invited: false,
+        sanctions: Vec::new(),
+    };
+    Ok(users.into_iter().map(standing).collect())
 }
 
 /// The memberships of these users, own messages beyond the checkpoint included in their read positions.

@@ -97,6 +97,7 @@ pub(super) fn own_position(connection: &Connection, user_id: UserId, place: &Own
         head: Seq(place.head.0),
         last_read_seq: Seq(last_read_seq),
         unread_count: place.head.1.saturating_sub(last_read_no),
+        mention_count: 0,
     })
 }
 
@@ -147,7 +148,7 @@ pub(super) fn creation(
     let sql =
         format!("SELECT {USER} FROM json_each(?1) j CROSS JOIN users u ON u.user_id = j.value ORDER BY u.user_id");
     let users = rows::all(connection, &sql, [rows::id_list(users)], |row| rows::user(row, 0))?;
-    Ok(Loaded::Creation { created_rooms, by_client, by_pair, users })
+    Ok(Loaded::Creation { created_rooms, by_client, by_pair, users, blocked_by: Vec::new() })
 }
 
 fn earlier(row: &Row<'_>) -> Result<Earlier, Error> {

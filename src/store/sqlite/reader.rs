@@ -188,11 +188,13 @@ pub(super) fn answer(connection: &Connection, mix: u64, load: &Load) -> Result<L
         Load::Room { room_id, tail, members } => load_room::room(&snapshot, *room_id, *tail, members, mix)?,
         Load::Members { room_id, user_ids } => load_room::members(&snapshot, *room_id, user_ids)?,
         Load::Events { room_id, after, limit } => load_room::events(&snapshot, *room_id, *after, *limit)?,
-        Load::HistoryBefore { room_id, before, limit } => {
+        Load::HistoryBefore { room_id, before, limit, .. } => {
             load_room::history_before(&snapshot, *room_id, *before, *limit)?
         }
-        Load::HistoryAfter { room_id, after, limit } => load_room::history_after(&snapshot, *room_id, *after, *limit)?,
-        Load::Message { room_id, message_id } => load_room::message(&snapshot, *room_id, *message_id)?,
+        Load::HistoryAfter { room_id, after, limit, .. } => {
+            load_room::history_after(&snapshot, *room_id, *after, *limit)?
+        }
+        Load::Message { room_id, message_id, .. } => load_room::message(&snapshot, *room_id, *message_id)?,
         Load::ClientEvent { room_id, user_id, client_id } => {
             load_room::client_event(&snapshot, *room_id, *user_id, client_id)?
         }
@@ -215,6 +217,7 @@ pub(super) fn answer(connection: &Connection, mix: u64, load: &Load) -> Result<L
         Load::User { user_id } => load_user::user(&snapshot, *user_id)?,
         Load::Sessions { user_id } => load_user::sessions(&snapshot, *user_id)?,
         Load::Identify { .. } | Load::ReserveRooms { .. } => unreachable!("these go other ways"),
+        other => unreachable!("not yet: {other:?}"),
     };
     snapshot.commit()?;
     Ok(loaded)

@@ -86,11 +86,7 @@ pub(super) fn event(row: &Row<'_>) -> Result<EventRecord, Error> {
     let row_read = EventRow {
         room_id: RoomId(uint(row, 0)?),
         seq: Seq(uint(row, 1)?),
-        kind: match row.get::<_, i64>(2)? {
-            1 => EventKind::Message,
-            2 => EventKind::Void,
-            kind => return Err(Error::IntegralValueOutOfRange(2, kind)),
-        },
+        kind: EventKind::from_number(row.get(2)?).unwrap_or(EventKind::Void),
         at: WallMs(row.get(3)?),
         message_no: uint(row, 4)?,
         author_id: opt_uint(row, 5)?.map(UserId),
@@ -98,8 +94,10 @@ pub(super) fn event(row: &Row<'_>) -> Result<EventRecord, Error> {
         content: opt_text(row, 8)?,
         parent_id: opt_uint(row, 9)?.map(Seq),
         data: opt_text(row, 10)?,
+        mentions: Box::default(),
+        reason: None,
     };
-    Ok(EventRecord { row: row_read, username: opt_text(row, 11)? })
+    Ok(EventRecord { row: row_read, username: opt_text(row, 11)?, state: None })
 }
 
 /// `kind` of a room.

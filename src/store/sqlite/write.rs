@@ -48,6 +48,7 @@ pub(super) fn apply(connection: &Connection, write: &Write, incarnation: u64) ->
             revoke_session(connection, session_id, *user_id, *expires_at)
         }
         Write::RevokeUser { user_id, before } => revoke_user(connection, *user_id, *before),
+        other => unreachable!("not yet: {other:?}"),
     }
 }
 

@@ -30,13 +30,8 @@ impl Room {
 
     /// Enters a committed membership, or its end.
     pub(super) fn set_member(&mut self, user_id: UserId, username: &str, member: Option<MemberRow>) {
-        let fresh = || Standing {
-            user_id,
-            username: username.into(),
-            member: None,
-            invited: false,
-            sanctions: Vec::new(),
-        };
+        let fresh =
+            || Standing { user_id, username: username.into(), member: None, invited: false, sanctions: Vec::new() };
         self.members.entry(user_id).or_default().get_or_insert_with(fresh).member = member;
     }
 

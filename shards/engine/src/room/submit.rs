@@ -241,7 +241,12 @@ impl Room {
     }
 
     /// The message that a thread hangs on; `Err(None)`: must be looked up.
-    fn thread_root(&mut self, core: &mut Core, reader: UserId, parent: Seq) -> Result<Option<Seq>, Option<Box<CommandError>>> {
+    fn thread_root(
+        &mut self,
+        core: &mut Core,
+        reader: UserId,
+        parent: Seq,
+    ) -> Result<Option<Seq>, Option<Box<CommandError>>> {
         let not_found = || Some(error(ErrorCode::MessageNotFound, "no such message"));
         if parent > self.head {
             return Err(not_found());

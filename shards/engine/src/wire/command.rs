@@ -119,12 +119,8 @@ pub enum Status {
 
 impl Status {
     /// Every status with its name, as in `update_status`.
-    pub const WORDS: [(&'static str, Status); 4] = [
-        ("online", Status::Online),
-        ("away", Status::Away),
-        ("busy", Status::Busy),
-        ("invisible", Status::Invisible),
-    ];
+    pub const WORDS: [(&'static str, Status); 4] =
+        [("online", Status::Online), ("away", Status::Away), ("busy", Status::Busy), ("invisible", Status::Invisible)];
 
     /// As others see it.
     pub fn shown(self) -> &'static str {

@@ -47,6 +47,7 @@ impl Completions for Sink {
     fn loaded(&self, _: ShardId, _: u64, result: Result<Loaded, LoadError>) {
         let _ = self.loaded.lock().unwrap().send(result);
     }
+    fn retained(&self, _: RoomId, _: Seq) {}
     fn fatal(&self, error: StoreError) {
         let _ = self.fatal.lock().unwrap().send(error);
     }
@@ -142,6 +143,8 @@ pub(super) fn message(room: u64, seq: u64) -> EventRow {
         content: Some("x".repeat(128).into()),
         parent_id: None,
         data: None,
+        mentions: Box::default(),
+        reason: None,
     }
 }
 

@@ -44,8 +44,12 @@ fn rooms_events_members_and_foreign_rows() {
     assert_eq!(state.meta, room(1));
     assert_eq!((state.head, state.message_no, state.member_count), (Seq(3), 3, 4));
     assert_eq!(state.tail.iter().map(|e| e.row.clone()).collect::<Vec<_>>(), [message(1, 2), message(1, 3)]);
-    let positions: Vec<_> =
-        state.members.iter().map(|m| (m.user_id.0, m.last_read_seq.0, m.last_read_no, &*m.role)).collect();
+    let positions: Vec<_> = state
+        .standings
+        .iter()
+        .filter_map(|s| s.member.as_ref())
+        .map(|m| (m.user_id.0, m.last_read_seq.0, m.last_read_no, &*m.role))
+        .collect();
     assert_eq!(positions, [(1, 3, 3, "owner"), (2, 2, 2, "member"), (3, 2, 2, "member"), (5, 1, 1, "member")]);
 
     // A stranger took 4; our 5 of the same batch is not written either.
