@@ -4,6 +4,7 @@ mod codes;
 mod command;
 pub mod encode;
 pub mod json;
+pub mod mention;
 pub mod parse;
 mod permission;
 pub mod spec;
