@@ -196,6 +196,9 @@ fn store_config(config: &Config, shards: u16, writer_epoch: i64) -> StoreConfig 
         auto_provision: config.security.auto_provision,
         load_deadline: config.database.query_timeout,
         lock_wait: config.database.lock_timeout,
+        search_language: config.search.language.clone(),
+        deleted_grace: config.retention.deleted_grace,
+        upkeep_every: config.retention.job_interval,
         ..StoreConfig::new(config.database.url.expose(), config.server.data_dir.clone())
     }
 }

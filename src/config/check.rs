@@ -28,6 +28,7 @@ pub fn check(config: &mut Config, problems: &mut Vec<String>) -> Vec<Warning> {
     check_secret(config, problems, &mut warnings);
     check_keys(config, problems);
     check_server(config, problems);
+    check_search(config, problems);
     warnings
 }
 
@@ -50,6 +51,14 @@ fn check_secret(config: &Config, problems: &mut Vec<String>, warnings: &mut Vec<
         Environment::Production => problems.push(format!("{wanted} in production (openssl rand -hex 32)")),
         Environment::Development if secret.is_empty() => {}
         Environment::Development => warnings.push(Warning(format!("{wanted}; production would refuse it"))),
+    }
+}
+
+fn check_search(config: &Config, problems: &mut Vec<String>) {
+    let name = &config.search.language;
+    let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    if name.is_empty() || name.len() > 63 || !name.bytes().all(good) {
+        problems.push(format!("search.language: \"{}\", expected a name such as \"english\"", name.escape_debug()));
     }
 }
 

@@ -10,7 +10,7 @@ mod source;
 pub mod value;
 
 pub use check::{Warning, make_directory};
-pub use schema::{Database, Engine, Limits, Logging, Security, Server};
+pub use schema::{Database, Engine, Limits, Logging, Retention, Search, Security, Server};
 pub use secret::{DatabaseUrl, Secret};
 pub use value::{Environment, JwtAlgorithm, LogFormat, LogLevel};
 
@@ -33,6 +33,10 @@ pub struct Config {
     pub limits: Limits,
     /// Queues, batches and caches.
     pub engine: Engine,
+    /// What is removed, and when.
+    pub retention: Retention,
+    /// Full-text search.
+    pub search: Search,
     /// Logs.
     pub logging: Logging,
 }
@@ -77,17 +81,28 @@ impl Config {
         if problems.is_empty() { Ok((config, warnings)) } else { Err(ConfigError { problems }) }
     }
 
-    fn sections(&self) -> [&dyn Section; 6] {
-        [&self.server, &self.database, &self.security, &self.limits, &self.engine, &self.logging]
+    fn sections(&self) -> [&dyn Section; 8] {
+        [
+            &self.server,
+            &self.database,
+            &self.security,
+            &self.limits,
+            &self.engine,
+            &self.retention,
+            &self.search,
+            &self.logging,
+        ]
     }
 
-    fn sections_mut(&mut self) -> [&mut dyn Section; 6] {
+    fn sections_mut(&mut self) -> [&mut dyn Section; 8] {
         [
             &mut self.server,
             &mut self.database,
             &mut self.security,
             &mut self.limits,
             &mut self.engine,
+            &mut self.retention,
+            &mut self.search,
             &mut self.logging,
         ]
     }

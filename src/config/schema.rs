@@ -169,6 +169,27 @@ section! {
 }
 
 section! {
+    /// What the database does not keep for ever.
+    Retention = "retention" {
+        /// Time that the content of a deleted message, and of its edits, stays in the database: until then moderators
+        /// can read it.
+        deleted_grace: Duration = Duration::from_secs(30 * 86_400), in 0..=3650 * D;
+        /// Time between two looks for what is to be removed: messages over a room's own retention_days, the content of
+        /// deleted messages, deleted rooms.
+        job_interval: Duration = Duration::from_secs(60), in S..=D;
+    }
+}
+
+section! {
+    /// Full-text search.
+    Search = "search" {
+        /// PostgreSQL: text search configuration by which words are compared, such as "english"; "simple" compares
+        /// them as they are. Messages that are indexed already stay so. SQLite compares words as they are.
+        language: String = "simple".to_owned();
+    }
+}
+
+section! {
     /// What the server tells its operator, on standard error.
     Logging = "logging" {
         /// "error", "warn", "info", "debug" or "trace".

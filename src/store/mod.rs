@@ -19,6 +19,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use veza_engine::id::{RoomId, Seq, ShardId};
 use veza_engine::store::{Batch, BatchOutcome, Load, LoadError, Loaded, Writer};
+use veza_engine::time::WallMs;
 
 pub use auth::{AuthAnswer, AuthError, AuthRequest};
 pub use report::{DoctorReport, Finding, StoreHealth, StoreMetrics};
@@ -59,6 +60,13 @@ pub struct StoreConfig {
     pub load_deadline: Duration,
     /// How long to wait for the lock of a server that is just ending.
     pub lock_wait: Duration,
+    /// PostgreSQL's text search configuration.
+    pub search_language: String,
+    /// Time that the content of deleted messages stays.
+    pub deleted_grace: Duration,
+    /// Time between two looks for what is to be removed: events over their room's retention, the content of deleted
+    /// messages, deleted rooms. [`Duration::MAX`]: only by [`Store::upkeep_now`].
+    pub upkeep_every: Duration,
 }
 
 impl StoreConfig {
@@ -75,6 +83,9 @@ impl StoreConfig {
             loads_max: 65_536,
             load_deadline: Duration::from_secs(5),
             lock_wait: Duration::from_secs(10),
+            search_language: "simple".into(),
+            deleted_grace: Duration::from_secs(30 * 86_400),
+            upkeep_every: Duration::from_secs(60),
         }
     }
 }
@@ -157,6 +168,20 @@ impl Store {
             Backend::Postgres(store) => store.auth(request, reply),
         }
         answer.await.unwrap_or(Err(AuthError::Unavailable))
+    }
+
+    /// Does what is otherwise done in the background, as if it were `now`: indexes for search what is committed, removes
+    /// what is to be removed. Returns when nothing of it is left.
+    ///
+    /// # Errors
+    /// The database does not answer, or the store is closed.
+    pub async fn upkeep_now(&self, now: WallMs) -> Result<(), StoreError> {
+        let (reply, answer) = oneshot::channel();
+        match &self.backend {
+            Backend::Sqlite(store) => store.upkeep_now(now, reply),
+            Backend::Postgres(store) => store.upkeep_now(now, reply),
+        }
+        answer.await.unwrap_or(Err(StoreError::Failed("the store is closed".into())))
     }
 
     /// Whether the database answers, and since when.

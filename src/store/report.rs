@@ -51,6 +51,14 @@ pub struct StoreMetrics {
     pub batches_waiting: u64,
     /// Connections open.
     pub connections: u64,
+    /// Rooms with committed events that search does not know yet.
+    pub search_pending: u64,
+    /// Milliseconds that the oldest of these has waited; 0: none.
+    pub search_lag_ms: u64,
+    /// Messages indexed for search, or indexed anew.
+    pub search_indexed: u64,
+    /// Rows removed or erased by the background jobs.
+    pub upkeep_rows: u64,
 }
 
 /// One of `doctor`'s findings about the database.
@@ -135,6 +143,12 @@ pub(super) struct Meter {
     pub load_us: Histogram,
     pub batches_waiting: AtomicU64,
     pub connections: AtomicU64,
+    /// Rooms with committed events that search does not know yet.
+    pub search_pending: AtomicU64,
+    /// Since when the oldest of them waits (Unix milliseconds); 0: none.
+    pub search_since: AtomicU64,
+    pub search_indexed: AtomicU64,
+    pub upkeep_rows: AtomicU64,
 }
 
 struct State {
@@ -163,6 +177,10 @@ impl Meter {
             load_us: Histogram::default(),
             batches_waiting: AtomicU64::new(0),
             connections: AtomicU64::new(0),
+            search_pending: AtomicU64::new(0),
+            search_since: AtomicU64::new(0),
+            search_indexed: AtomicU64::new(0),
+            upkeep_rows: AtomicU64::new(0),
         }
     }
 
@@ -212,6 +230,13 @@ impl Meter {
             load_us: self.load_us.read(),
             batches_waiting: self.batches_waiting.load(Relaxed),
             connections: self.connections.load(Relaxed),
+            search_pending: self.search_pending.load(Relaxed),
+            search_lag_ms: match self.search_since.load(Relaxed) {
+                0 => 0,
+                since => (wall_now().0 as u64).saturating_sub(since).max(1),
+            },
+            search_indexed: self.search_indexed.load(Relaxed),
+            upkeep_rows: self.upkeep_rows.load(Relaxed),
         }
     }
 

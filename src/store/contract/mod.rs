@@ -87,6 +87,7 @@ pub(super) struct Desk {
     pub store: Store,
     stored: Receiver<(Writer, BatchOutcome)>,
     loaded: Receiver<(u64, Result<Loaded, LoadError>)>,
+    retained: Receiver<(RoomId, Seq)>,
     epoch: i64,
     numbers: HashMap<u32, i64>,
     runtime: tokio::runtime::Runtime,
@@ -95,6 +96,7 @@ pub(super) struct Desk {
 struct Sink {
     stored: Mutex<Sender<(Writer, BatchOutcome)>>,
     loaded: Mutex<Sender<(u64, Result<Loaded, LoadError>)>>,
+    retained: Mutex<Sender<(RoomId, Seq)>>,
 }
 
 impl Completions for Sink {
@@ -105,7 +107,9 @@ impl Completions for Sink {
     fn loaded(&self, _: ShardId, id: u64, result: Result<Loaded, LoadError>) {
         let _ = self.loaded.lock().unwrap().send((id, result));
     }
-    fn retained(&self, _: RoomId, _: Seq) {}
+    fn retained(&self, room_id: RoomId, floor: Seq) {
+        let _ = self.retained.lock().unwrap().send((room_id, floor));
+    }
     fn fatal(&self, error: StoreError) {
         eprintln!("fatal: {error}");
     }
@@ -120,11 +124,14 @@ impl Desk {
     pub fn open_with(place: &dyn Place, change: impl FnOnce(&mut StoreConfig)) -> Desk {
         let mut config = place.config();
         config.lanes = LANES;
+        // When the tests say so.
+        config.upkeep_every = Duration::MAX;
         config.writer_epoch = getrandom::u64().expect("randomness") as i64 & i64::MAX;
         change(&mut config);
         let epoch = config.writer_epoch;
-        let ((to_stored, stored), (to_loaded, loaded)) = (channel(), channel());
-        let sink = Sink { stored: Mutex::new(to_stored), loaded: Mutex::new(to_loaded) };
+        let ((to_stored, stored), (to_loaded, loaded), (to_retained, retained)) = (channel(), channel(), channel());
+        let (stored_sink, loaded_sink) = (Mutex::new(to_stored), Mutex::new(to_loaded));
+        let sink = Sink { stored: stored_sink, loaded: loaded_sink, retained: Mutex::new(to_retained) };
         let store = Store::open(config, Arc::new(sink)).expect("a store");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let deadline = Instant::now() + PATIENCE;
@@ -132,13 +139,13 @@ impl Desk {
             assert!(Instant::now() < deadline, "{:?}", store.health());
             std::thread::yield_now();
         }
-        Desk { store, stored, loaded, epoch, numbers: HashMap::new(), runtime }
+        Desk { store, stored, loaded, retained, epoch, numbers: HashMap::new(), runtime }
     }
 
     /// For stores that are not to open.
     pub fn no_sink() -> Arc<dyn Completions> {
         let (stored, loaded) = (Mutex::new(channel().0), Mutex::new(channel().0));
-        Arc::new(Sink { stored, loaded })
+        Arc::new(Sink { stored, loaded, retained: Mutex::new(channel().0) })
     }
 
     /// Hands over a batch under the next number of its lane.
@@ -187,6 +194,11 @@ impl Desk {
 
     pub fn auth(&self, request: AuthRequest) -> Result<AuthAnswer, AuthError> {
         self.runtime.block_on(self.store.auth(request))
+    }
+
+    /// All that is otherwise done in the background.
+    pub fn upkeep(&self, now: i64) {
+        self.runtime.block_on(self.store.upkeep_now(WallMs(now))).expect("the database is there");
     }
 
     pub fn close(self) {

@@ -141,6 +141,7 @@ pub(in crate::store) fn a_batch_that_fails_takes_no_other_with_it(place: &dyn Pl
 
 pub(in crate::store) fn writes_are_absolute_or_only_advance(place: &dyn Place) {
     let mut desk = Desk::open(place);
+    desk.users(4);
     let read =
         |user, seq| Write::ReadPosition { room_id: RoomId(1), user_id: UserId(user), seq: Seq(seq), message_no: seq };
     let leave = |user| Write::DropMember { room_id: RoomId(1), user_id: UserId(user) };
