@@ -2,6 +2,7 @@
 
 mod codes;
 mod command;
+pub mod emoji;
 pub mod encode;
 pub mod json;
 pub mod mention;
