@@ -123,6 +123,11 @@ impl Config {
             commands_per_second: limits.commands_per_second,
             commands_burst: limits.commands_burst,
             max_members_per_room: or_endless(limits.max_members_per_room),
+            edit_window_us: micros(limits.edit_window),
+            max_reactions_per_message: limits.max_reactions_per_message,
+            max_pins_per_room: limits.max_pins_per_room,
+            max_roles_per_room: limits.max_roles_per_room,
+            max_mentions: limits.max_mentions,
             max_rooms_per_user: limits.max_rooms_per_user,
             max_subscriptions: limits.max_subscriptions,
             resume_events: limits.resume_events,
@@ -144,6 +149,7 @@ impl Config {
             ring_events: engine.room_cache_events,
             ring_bytes: engine.room_cache_bytes,
             room_idle_us: micros(engine.room_idle),
+            typing_max: engine.room_typing,
             identities_max: engine.identities,
             ..veza_engine::limits::Limits::default()
         }

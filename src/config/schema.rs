@@ -111,10 +111,16 @@ section! {
         commands_per_second: u32 = 50, in 0..=I32;
         /// Commands of one connection that may come at once.
         commands_burst: u32 = 100, in 1..=I32;
-        /// Different reactions of one user to one message. This version has no reactions yet.
+        /// Time after sending in which authors may edit their messages; later: PERMISSION_DENIED. 0: always.
+        edit_window: Duration = Duration::ZERO, in 0..=3650 * D;
+        /// Different reactions of one user to one message; beyond: CONFLICT.
         max_reactions_per_message: u32 = 10, in 0..=I32;
-        /// Pinned messages in one room. This version has no pins yet.
+        /// Pinned messages in one room; beyond: CONFLICT.
         max_pins_per_room: u32 = 50, in 0..=I32;
+        /// Roles of its own that a room may have; beyond: CONFLICT.
+        max_roles_per_room: u32 = 50, in 0..=1000;
+        /// Users that one message may mention; further names are plain text. 0: nobody can be mentioned.
+        max_mentions: u32 = 50, in 0..=1000;
         /// The most that a room's own max_members may be, and its default; beyond: ROOM_FULL.
         max_members_per_room: u32 = 1000, in 0..=I32;
         /// Rooms that one user may have created.
@@ -163,6 +169,8 @@ section! {
         room_cache_bytes: usize = 262_144, in 1024..=1_073_741_824;
         /// Time after which a room that nobody uses leaves memory.
         room_idle: Duration = Duration::from_secs(300), in 100..=7 * D;
+        /// Users who are shown as typing in one room at once; further ones are not shown.
+        room_typing: usize = 20, in 0..=1000;
         /// Users of whom the shard remembers who they are, which spares a query when they come back.
         identities: usize = 65_536, in 16..=100_000_000;
     }

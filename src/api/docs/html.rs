@@ -84,6 +84,7 @@ fn form(shape: Shape) -> String {
         Shape::Token(most) => format!("string, ≤ {most} bytes"),
         Shape::Word(words) => escape(&words.join(" | ")),
         Shape::Time => "time".into(),
+        Shape::Emoji => "emoji".into(),
         Shape::Scalar => "string, number, boolean or null".into(),
         Shape::Object(most) => format!("object, ≤ {most} bytes"),
         Shape::List(item) => format!("list of {}", form(*item)),

@@ -4,12 +4,29 @@ use serde_json::{Map, Value, json};
 use veza_engine::id::ID_MAX;
 use veza_engine::wire::ErrorCode;
 use veza_engine::wire::spec::{
-    CONVERSATION, FieldSpec, GRANT, MEMBER, MESSAGE, RESUME_POINT, RESUMED_ROOM, ROOM, SESSION, Shape, Struct,
-    UNREAD_ROOM, USER,
+    BLOCKED, CONVERSATION, EDIT, FieldSpec, GRANT, MEMBER, MESSAGE, NAMED_USER, REACTION, REACTORS, RESUME_POINT,
+    RESUMED_ROOM, ROLE, ROOM, SANCTION, SESSION, Shape, Struct, UNREAD_ROOM, USER,
 };
 
-const STRUCTS: [&Struct; 10] =
-    [&ROOM, &MESSAGE, &USER, &MEMBER, &SESSION, &UNREAD_ROOM, &CONVERSATION, &RESUME_POINT, &RESUMED_ROOM, &GRANT];
+const STRUCTS: [&Struct; 17] = [
+    &ROOM,
+    &MESSAGE,
+    &REACTION,
+    &REACTORS,
+    &NAMED_USER,
+    &EDIT,
+    &USER,
+    &MEMBER,
+    &ROLE,
+    &SANCTION,
+    &BLOCKED,
+    &SESSION,
+    &UNREAD_ROOM,
+    &CONVERSATION,
+    &RESUME_POINT,
+    &RESUMED_ROOM,
+    &GRANT,
+];
 
 /// `#/components/schemas/…` of everything that has a name.
 pub fn components() -> Map<String, Value> {
@@ -50,6 +67,7 @@ fn shape_schema(shape: Shape) -> Value {
         Shape::Token(most) => json!({ "type": "string", "maxLength": most }),
         Shape::Word(words) => json!({ "type": "string", "enum": words }),
         Shape::Time => json!({ "type": "string", "format": "date-time" }),
+        Shape::Emoji => json!({ "type": "string", "maxLength": 64 }),
         Shape::Scalar => json!({ "type": ["string", "number", "boolean", "null"] }),
         Shape::Object(_) => json!({ "type": "object" }),
         Shape::List(item) => json!({ "type": "array", "items": shape_schema(*item) }),

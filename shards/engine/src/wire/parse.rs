@@ -7,15 +7,18 @@
 mod commands;
 mod fields;
 mod key;
+mod messages;
 mod repair;
+mod rooms;
 #[cfg(test)]
 mod tests;
 mod text;
 
 pub use commands::{
     CURSOR_BYTES_MAX, DESCRIPTION_CHARS_MAX, GROUP_MAX, METADATA_BYTES_MAX, NAME_CHARS_MAX, PAGE_MAX, QUERY_BYTES_MAX,
-    ROLE_BYTES_MAX, TIMESTAMP_BYTES_MAX, TOKEN_BYTES_MAX, TOPIC_CHARS_MAX,
+    REASON_CHARS_MAX, ROLE_BYTES_MAX, STATUS_CHARS_MAX, TIMESTAMP_BYTES_MAX, TOKEN_BYTES_MAX, TOPIC_CHARS_MAX,
 };
+pub use rooms::{BUILT_IN_ROLES, ROLE_CHARS_MAX};
 
 use super::json::{push_string, push_uint};
 use super::{Command, CommandError, CommandType, ErrorCode, RequestId};

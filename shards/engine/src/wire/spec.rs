@@ -8,7 +8,10 @@ mod tests;
 
 use super::{CommandType, ErrorCode};
 
-pub use shapes::{CONVERSATION, GRANT, MEMBER, MESSAGE, RESUME_POINT, RESUMED_ROOM, ROOM, SESSION, UNREAD_ROOM, USER};
+pub use shapes::{
+    BLOCKED, CONVERSATION, EDIT, GRANT, MEMBER, MESSAGE, NAMED_USER, REACTION, REACTORS, RESUME_POINT, RESUMED_ROOM,
+    ROLE, ROOM, SANCTION, SESSION, UNREAD_ROOM, USER,
+};
 pub use table::{COMMANDS, PUSHES};
 
 /// The form of a value.
@@ -28,8 +31,10 @@ pub enum Shape {
     Token(usize),
     /// One of these.
     Word(&'static [&'static str]),
-    /// RFC 3339 in UTC with milliseconds.
+    /// RFC 3339; the server's in UTC with milliseconds.
     Time,
+    /// A single emoji, or a `:shortcode:`.
+    Emoji,
     /// A string, number, boolean or null.
     Scalar,
     /// Any object, of at most so many bytes as compact JSON.
@@ -65,7 +70,7 @@ pub struct FieldSpec {
 }
 
 /// A command.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct CommandSpec {
     /// Which.
     pub kind: CommandType,

@@ -1,13 +1,10 @@
-//! The `data` of each command.
+//! The `data` of each command: which reader it has, and what does not belong to rooms or messages.
 
 use super::fields::{Field, Object};
 use super::key::{Subject, client_key};
-use super::text;
+use super::{messages, rooms, text};
 use crate::id::{RoomId, Seq, UserId};
-use crate::wire::{
-    Command, CommandError, CommandType, CreateDm, CreateRoom, HistoryAnchor, ResumePoint, RoomFilter, SendMessage,
-    Visibility,
-};
+use crate::wire::{Command, CommandError, CommandType, CreateDm, ResumePoint, Status};
 
 /// Characters in a room's name, trimmed.
 pub const NAME_CHARS_MAX: u32 = 100;
@@ -15,6 +12,10 @@ pub const NAME_CHARS_MAX: u32 = 100;
 pub const DESCRIPTION_CHARS_MAX: u32 = 1000;
 /// Characters in a room's topic.
 pub const TOPIC_CHARS_MAX: u32 = 250;
+/// Characters in a reason.
+pub const REASON_CHARS_MAX: u32 = 250;
+/// Characters in the text beside a status.
+pub const STATUS_CHARS_MAX: u32 = 140;
 /// Bytes in a token.
 pub const TOKEN_BYTES_MAX: usize = 4096;
 /// Bytes of metadata as compact JSON.
@@ -36,7 +37,7 @@ pub const GROUP_MAX: usize = 10;
 /// The most that counts and durations take; databases hold them in 32 bits with a sign.
 const COUNT_MAX: u64 = i32::MAX as u64;
 
-type Result<T> = std::result::Result<T, CommandError>;
+pub(super) type Result<T> = std::result::Result<T, CommandError>;
 
 /// Reads the data of a command of this kind.
 ///
@@ -48,56 +49,103 @@ pub(super) fn read(kind: CommandType, data: Object<'_>) -> Result<Command> {
     Ok(match kind {
         T::Authenticate => C::Authenticate { token: token(data)? },
         T::RefreshToken => C::RefreshToken { token: token(data)? },
-        T::Ping => {
-            let [timestamp] = data.pick(["timestamp"]);
-            C::Ping { timestamp: timestamp.opt(|field| field.raw_scalar(TIMESTAMP_BYTES_MAX))? }
-        }
+        T::Ping => ping(data)?,
         T::Resume => resume(data)?,
+        T::UpdateStatus => update_status(data)?,
         T::ListSessions => C::ListSessions,
-        T::RevokeSession => {
-            let [session_id] = data.pick(["session_id"]);
-            C::RevokeSession { session_id: session_id.token(TOKEN_BYTES_MAX)? }
-        }
-        T::Logout => {
-            let [everywhere] = data.pick(["everywhere"]);
-            C::Logout { everywhere: everywhere.opt(Field::flag)?.unwrap_or(false) }
-        }
-        T::CreateRoom => create_room(data)?,
+        T::RevokeSession => revoke_session(data)?,
+        T::Logout => logout(data)?,
+
+        T::CreateRoom => rooms::create_room(data)?,
         T::GetRoom => C::GetRoom { room_id: room_id(data)? },
-        T::ListRooms => list_rooms(data)?,
+        T::ListRooms => rooms::list_rooms(data)?,
+        T::UpdateRoom => rooms::update_room(data)?,
+        T::DeleteRoom => C::DeleteRoom { room_id: room_id(data)? },
         T::JoinRoom => C::JoinRoom { at: resume_point(data)? },
         T::LeaveRoom => C::LeaveRoom { room_id: room_id(data)? },
         T::Subscribe => C::Subscribe { at: resume_point(data)? },
         T::Unsubscribe => C::Unsubscribe { room_id: room_id(data)? },
-        T::GetMembers => get_members(data)?,
-        T::MarkRead => {
-            let [room_id, seq] = data.pick(["room_id", "seq"]);
-            C::MarkRead { room_id: RoomId(room_id.id()?), seq: Seq(seq.position()?) }
-        }
+        T::InviteMember => rooms::invite_member(data)?,
+        T::KickMember => rooms::kick_member(data)?,
+        T::SetMemberRole => rooms::set_member_role(data)?,
+        T::GetMembers => rooms::get_members(data)?,
+        T::CreateRole => rooms::create_role(data)?,
+        T::UpdateRole => rooms::update_role(data)?,
+        T::DeleteRole => rooms::delete_role(data)?,
+        T::ListRoles => C::ListRoles { room_id: room_id(data)? },
+        T::MarkRead => rooms::mark_read(data)?,
         T::GetUnread => C::GetUnread,
-        T::SendMessage => send("room_id", false, data)?,
-        T::SendDm => send("conversation_id", true, data)?,
-        T::GetMessage => {
-            let [room_id, message_id] = data.pick(["room_id", "message_id"]);
-            C::GetMessage { room_id: RoomId(room_id.id()?), message_id: Seq(message_id.id()?) }
-        }
-        T::GetHistory => get_history(data)?,
+        T::Typing => rooms::typing(data)?,
+        T::GetRoomStats => C::GetRoomStats { room_id: room_id(data)? },
+
+        T::SendMessage => messages::send("room_id", false, data)?,
+        T::EditMessage => messages::edit(data)?,
+        T::DeleteMessage => messages::delete(data)?,
+        T::GetMessage => messages::about(data, |room_id, message_id| C::GetMessage { room_id, message_id })?,
+        T::GetEdits => messages::about(data, |room_id, message_id| C::GetEdits { room_id, message_id })?,
+        T::GetHistory => messages::get_history(data)?,
+        T::GetThread => messages::get_thread(data)?,
+        T::SearchMessages => messages::search(data)?,
+        T::PinMessage => messages::about(data, |room_id, message_id| C::PinMessage { room_id, message_id })?,
+        T::UnpinMessage => messages::about(data, |room_id, message_id| C::UnpinMessage { room_id, message_id })?,
+        T::GetPinnedMessages => C::GetPinnedMessages { room_id: room_id(data)? },
+        T::AddReaction => messages::add_reaction(data)?,
+        T::RemoveReaction => messages::remove_reaction(data)?,
+        T::GetReactions => messages::about(data, |room_id, message_id| C::GetReactions { room_id, message_id })?,
+        T::GetMentions => messages::get_mentions(data)?,
+
         T::CreateDm => create_dm(data)?,
-        T::ListDms => {
-            let [limit, cursor] = data.pick(["limit", "cursor"]);
-            C::ListDms { limit: page(limit)?, cursor: cursor.opt(|field| field.token(CURSOR_BYTES_MAX))? }
-        }
-        T::GetUser => {
-            let [user_id] = data.pick(["user_id"]);
-            C::GetUser { user_id: UserId(user_id.id()?) }
-        }
-        T::ListUsers => {
-            let [text, limit, cursor] = data.pick(["query", "limit", "cursor"]);
-            let cursor = cursor.opt(|field| field.token(CURSOR_BYTES_MAX))?;
-            C::ListUsers { query: query(text)?, limit: page(limit)?, cursor }
-        }
-        _ => return Err(CommandError::new(crate::wire::ErrorCode::UnknownType, "no such command")),
+        T::SendDm => messages::send("conversation_id", true, data)?,
+        T::ListDms => list_dms(data)?,
+        T::BlockUser => C::BlockUser { user_id: user_id(data)? },
+        T::UnblockUser => C::UnblockUser { user_id: user_id(data)? },
+        T::ListBlocks => C::ListBlocks,
+
+        T::GetUser => C::GetUser { user_id: user_id(data)? },
+        T::ListUsers => list_users(data)?,
+        T::SanctionUser => rooms::sanction_user(data)?,
+        T::LiftSanction => rooms::lift_sanction(data)?,
+        T::ListSanctions => rooms::list_sanctions(data)?,
     })
+}
+
+/// A reason that may be given; an empty one is none.
+pub(super) fn reason(field: Field<'_>) -> Result<Option<Box<str>>> {
+    Ok(prose(field, REASON_CHARS_MAX)?.filter(|reason| !reason.trim().is_empty()))
+}
+
+pub(super) fn room_id(data: Object<'_>) -> Result<RoomId> {
+    let [room_id] = data.pick(["room_id"]);
+    Ok(RoomId(room_id.id()?))
+}
+
+fn user_id(data: Object<'_>) -> Result<UserId> {
+    let [user_id] = data.pick(["user_id"]);
+    Ok(UserId(user_id.id()?))
+}
+
+pub(super) fn page(limit: Field<'_>) -> Result<u32> {
+    Ok(limit.opt(|field| field.int(1..=u64::from(PAGE_MAX)))?.map_or(PAGE_DEFAULT, |limit| limit as u32))
+}
+
+pub(super) fn count(field: Field<'_>, least: u64) -> Result<Option<u32>> {
+    Ok(field.opt(|field| field.int(least..=COUNT_MAX))?.map(|count| count as u32))
+}
+
+/// Which page of a list without filters.
+pub(super) fn limit_and_cursor(data: Object<'_>) -> Result<(u32, Option<Box<str>>)> {
+    let [limit, cursor] = data.pick(["limit", "cursor"]);
+    Ok((page(limit)?, cursor.opt(|field| field.token(CURSOR_BYTES_MAX))?))
+}
+
+/// A search text; an empty one searches for nothing in particular.
+pub(super) fn query(field: Field<'_>) -> Result<Option<Box<str>>> {
+    let Some(text) = field.opt(Field::text)? else { return Ok(None) };
+    let trimmed = text.trim();
+    if trimmed.len() > QUERY_BYTES_MAX {
+        return Err(field.error(format!("must have at most {QUERY_BYTES_MAX} bytes")));
+    }
+    Ok((!trimmed.is_empty()).then(|| trimmed.into()))
 }
 
 fn token(data: Object<'_>) -> Result<Box<str>> {
@@ -105,27 +153,30 @@ fn token(data: Object<'_>) -> Result<Box<str>> {
     token.token(TOKEN_BYTES_MAX)
 }
 
-fn room_id(data: Object<'_>) -> Result<RoomId> {
-    let [room_id] = data.pick(["room_id"]);
-    Ok(RoomId(room_id.id()?))
+fn ping(data: Object<'_>) -> Result<Command> {
+    let [timestamp] = data.pick(["timestamp"]);
+    Ok(Command::Ping { timestamp: timestamp.opt(|field| field.raw_scalar(TIMESTAMP_BYTES_MAX))? })
 }
 
-fn page(limit: Field<'_>) -> Result<u32> {
-    Ok(limit.opt(|field| field.int(1..=u64::from(PAGE_MAX)))?.map_or(PAGE_DEFAULT, |limit| limit as u32))
-}
-
-fn count(field: Field<'_>, least: u64) -> Result<Option<u32>> {
-    Ok(field.opt(|field| field.int(least..=COUNT_MAX))?.map(|count| count as u32))
-}
-
-/// A search text; an empty one searches for nothing in particular.
-fn query(field: Field<'_>) -> Result<Option<Box<str>>> {
-    let Some(text) = field.opt(Field::text)? else { return Ok(None) };
-    let trimmed = text.trim();
-    if trimmed.len() > QUERY_BYTES_MAX {
-        return Err(field.error(format!("must have at most {QUERY_BYTES_MAX} bytes")));
+/// The text is one line; an empty one is none.
+fn update_status(data: Object<'_>) -> Result<Command> {
+    let [status, message] = data.pick(["status", "message"]);
+    let status = status.word(&Status::WORDS)?;
+    let text = message.opt(Field::text)?.map_or("", str::trim);
+    if text::count(text, false, false).map_err(|why| message.error(why))? > STATUS_CHARS_MAX {
+        return Err(message.error(format!("must have at most {STATUS_CHARS_MAX} characters")));
     }
-    Ok((!trimmed.is_empty()).then(|| trimmed.into()))
+    Ok(Command::UpdateStatus { status, message: (!text.is_empty()).then(|| text.into()) })
+}
+
+fn revoke_session(data: Object<'_>) -> Result<Command> {
+    let [session_id] = data.pick(["session_id"]);
+    Ok(Command::RevokeSession { session_id: session_id.token(TOKEN_BYTES_MAX)? })
+}
+
+fn logout(data: Object<'_>) -> Result<Command> {
+    let [everywhere] = data.pick(["everywhere"]);
+    Ok(Command::Logout { everywhere: everywhere.opt(Field::flag)?.unwrap_or(false) })
 }
 
 fn resume_point(data: Object<'_>) -> Result<ResumePoint> {
@@ -153,115 +204,12 @@ fn resume(data: Object<'_>) -> Result<Command> {
 }
 
 /// Text for people of at most `chars_max` characters.
-fn prose(field: Field<'_>, chars_max: u32) -> Result<Option<Box<str>>> {
+pub(super) fn prose(field: Field<'_>, chars_max: u32) -> Result<Option<Box<str>>> {
     let Some(value) = field.opt(Field::text)? else { return Ok(None) };
     if text::count(value, true, false).map_err(|why| field.error(why))? > chars_max {
         return Err(field.error(format!("must have at most {chars_max} characters")));
     }
     Ok(Some(value.into()))
-}
-
-fn room_name(field: Field<'_>) -> Result<Box<str>> {
-    let name = field.text()?.trim();
-    if text::count(name, false, true).map_err(|why| field.error(why))? > NAME_CHARS_MAX {
-        return Err(field.error(format!("must have at most {NAME_CHARS_MAX} characters")));
-    }
-    Ok(name.into())
-}
-
-fn create_room(data: Object<'_>) -> Result<Command> {
-    let [name, visibility, description, topic, max_members, slow_mode_s, retention_days, client_id] = data.pick([
-        "name",
-        "visibility",
-        "description",
-        "topic",
-        "max_members",
-        "slow_mode_s",
-        "retention_days",
-        "client_id",
-    ]);
-    let words = [("public", Visibility::Public), ("private", Visibility::Private)];
-    let mut room = CreateRoom {
-        name: room_name(name)?,
-        visibility: visibility.opt(|field| field.word(&words))?.unwrap_or(Visibility::Public),
-        description: prose(description, DESCRIPTION_CHARS_MAX)?,
-        topic: prose(topic, TOPIC_CHARS_MAX)?,
-        max_members: count(max_members, 1)?,
-        slow_mode_s: count(slow_mode_s, 0)?,
-        retention_days: count(retention_days, 0)?,
-        client: None,
-    };
-    room.client = client_key(client_id, Subject::CreateRoom, |hash| {
-        hash.text(&room.name)
-            .uint(room.visibility as u64)
-            .opt(room.description.as_deref(), |hash, text| hash.text(text))
-            .opt(room.topic.as_deref(), |hash, text| hash.text(text))
-            .opt(room.max_members, |hash, count| hash.uint(count.into()))
-            .opt(room.slow_mode_s, |hash, count| hash.uint(count.into()))
-            .opt(room.retention_days, |hash, count| hash.uint(count.into()))
-    })?;
-    Ok(Command::CreateRoom(Box::new(room)))
-}
-
-fn list_rooms(data: Object<'_>) -> Result<Command> {
-    let [filter, text, limit, cursor] = data.pick(["filter", "query", "limit", "cursor"]);
-    let words = [("public", RoomFilter::Public), ("joined", RoomFilter::Joined), ("invited", RoomFilter::Invited)];
-    Ok(Command::ListRooms {
-        filter: filter.opt(|field| field.word(&words))?.unwrap_or(RoomFilter::Public),
-        query: query(text)?,
-        limit: page(limit)?,
-        cursor: cursor.opt(|field| field.token(CURSOR_BYTES_MAX))?,
-    })
-}
-
-fn get_members(data: Object<'_>) -> Result<Command> {
-    let [room_id, role, online, limit, cursor] = data.pick(["room_id", "role", "online", "limit", "cursor"]);
-    Ok(Command::GetMembers {
-        room_id: RoomId(room_id.id()?),
-        role: role.opt(|field| field.token(ROLE_BYTES_MAX))?,
-        online: online.opt(Field::flag)?,
-        limit: page(limit)?,
-        cursor: cursor.opt(|field| field.token(CURSOR_BYTES_MAX))?,
-    })
-}
-
-fn send(room: &'static str, dm_only: bool, data: Object<'_>) -> Result<Command> {
-    let [room_id, content, parent_id, client_id, metadata] =
-        data.pick([room, "content", "parent_id", "client_id", "metadata"]);
-    let text = content.text()?;
-    let mut send = SendMessage {
-        room_id: RoomId(room_id.id()?),
-        dm_only,
-        content_chars: text::count(text, true, true).map_err(|why| content.error(why))?,
-        content: text.into(),
-        parent_id: parent_id.opt(Field::id)?.map(Seq),
-        client: None,
-        metadata: metadata.opt(|field| field.raw_object(METADATA_BYTES_MAX))?,
-    };
-    send.client = client_key(client_id, Subject::Send, |hash| {
-        hash.uint(send.room_id.0)
-            .text(&send.content)
-            .opt(send.parent_id, |hash, parent| hash.uint(parent.0))
-            .opt(send.metadata.as_deref(), |hash, json| hash.text(json))
-    })?;
-    Ok(Command::SendMessage(Box::new(send)))
-}
-
-const ONE_ANCHOR: &str = "only one of before_id, after_id and around_id may be given";
-
-fn get_history(data: Object<'_>) -> Result<Command> {
-    let [room_id, before, after, around, limit] = data.pick(["room_id", "before_id", "after_id", "around_id", "limit"]);
-    let room_id = RoomId(room_id.id()?);
-    let seq = |field: Field<'_>| Ok(field.opt(Field::position)?.map(Seq));
-    let anchor = match (seq(before)?, seq(after)?, seq(around)?) {
-        (None, None, None) => HistoryAnchor::Newest,
-        (Some(seq), None, None) => HistoryAnchor::Before(seq),
-        (None, Some(seq), None) => HistoryAnchor::After(seq),
-        (None, None, Some(seq)) => HistoryAnchor::Around(seq),
-        (_, _, None) => return Err(after.error(ONE_ANCHOR)),
-        (_, _, Some(_)) => return Err(around.error(ONE_ANCHOR)),
-    };
-    Ok(Command::GetHistory { room_id, anchor, limit: page(limit)? })
 }
 
 fn create_dm(data: Object<'_>) -> Result<Command> {
@@ -301,4 +249,15 @@ fn group(list: Field<'_>) -> Result<Vec<UserId>> {
         return Err(list.error(format!("must name 1 to {GROUP_MAX} users")));
     }
     Ok(users)
+}
+
+fn list_dms(data: Object<'_>) -> Result<Command> {
+    let (limit, cursor) = limit_and_cursor(data)?;
+    Ok(Command::ListDms { limit, cursor })
+}
+
+fn list_users(data: Object<'_>) -> Result<Command> {
+    let [text] = data.pick(["query"]);
+    let (limit, cursor) = limit_and_cursor(data)?;
+    Ok(Command::ListUsers { query: query(text)?, limit, cursor })
 }

@@ -1,7 +1,8 @@
 //! Fields, and the objects that several commands and pushes share.
 
 use super::{FieldSpec, Shape, Struct};
-use crate::wire::parse::{DESCRIPTION_CHARS_MAX, NAME_CHARS_MAX, TOPIC_CHARS_MAX};
+use crate::wire::Permission;
+use crate::wire::parse::{DESCRIPTION_CHARS_MAX, NAME_CHARS_MAX, REASON_CHARS_MAX, ROLE_CHARS_MAX, TOPIC_CHARS_MAX};
 
 /// The largest count or duration: databases hold them in 32 bits with a sign.
 pub(super) const COUNT_MAX: u64 = i32::MAX as u64;
@@ -34,6 +35,22 @@ pub(super) const NEXT_CURSOR: FieldSpec = null("next_cursor", Shape::Token(1024)
 pub(super) const ROLE_WORDS: Shape = Shape::Word(&["user", "moderator", "admin"]);
 pub(super) const KIND_WORDS: Shape = Shape::Word(&["room", "dm"]);
 
+pub(super) const SANCTION_KIND: Shape = Shape::Word(&["warn", "mute", "kick", "ban"]);
+pub(super) const PRESENCE: Shape = Shape::Word(&["online", "away", "busy", "offline"]);
+/// A permission.
+pub(super) const PERMISSION: Shape = Shape::Word({
+    const NAMES: [&str; Permission::WORDS.len()] = {
+        let mut names = [""; Permission::WORDS.len()];
+        let mut index = 0;
+        while index < names.len() {
+            names[index] = Permission::WORDS[index].0;
+            index += 1;
+        }
+        names
+    };
+    &NAMES
+});
+
 /// A room.
 pub const ROOM: Struct = Struct {
     name: "Room",
@@ -56,27 +73,92 @@ pub const ROOM: Struct = Struct {
     ],
 };
 
+const MESSAGE_FIELDS: [FieldSpec; 17] = [
+    must("room_id", Shape::Id, ""),
+    must("message_id", Shape::Id, "the seq of the event that created it"),
+    must("seq", Shape::Id, ""),
+    null("author_id", Shape::Id, ""),
+    null("username", Shape::Text(USERNAME_CHARS_MAX), "the author's present name"),
+    must("content", Shape::Text(1_000_000), "empty, if the message is deleted"),
+    null("parent_id", Shape::Id, "the message that this one answers"),
+    must("thread_count", Shape::Int(0, COUNT_MAX), "answers to it"),
+    must("is_pinned", Shape::Flag, ""),
+    must("is_edited", Shape::Flag, ""),
+    must("edit_count", Shape::Int(0, COUNT_MAX), ""),
+    must("is_deleted", Shape::Flag, ""),
+    must("mentions", Shape::List(&Shape::Id), "users"),
+    must("reactions", Shape::List(&Shape::Struct(&REACTION)), "in the order of the first ones"),
+    null("metadata", Shape::Object(4096), ""),
+    must("created_at", Shape::Time, ""),
+    null("edited_at", Shape::Time, ""),
+];
+
 /// A message.
-pub const MESSAGE: Struct = Struct {
-    name: "Message",
+pub const MESSAGE: Struct = Struct { name: "Message", fields: &MESSAGE_FIELDS };
+
+/// An emoji on a message.
+pub const REACTION: Struct = Struct {
+    name: "Reaction",
     fields: &[
-        must("room_id", Shape::Id, ""),
-        must("message_id", Shape::Id, "the seq of the event that created it"),
-        must("seq", Shape::Id, ""),
-        null("author_id", Shape::Id, ""),
-        null("username", Shape::Text(USERNAME_CHARS_MAX), "the author's present name"),
+        must("emoji", Shape::Emoji, ""),
+        must("count", Shape::Int(1, COUNT_MAX), ""),
+        may("me", Shape::Flag, "the caller is among them; not in pushes"),
+    ],
+};
+
+/// An emoji on a message, and whose it is.
+pub const REACTORS: Struct = Struct {
+    name: "Reactors",
+    fields: &[
+        must("emoji", Shape::Emoji, ""),
+        must("count", Shape::Int(1, COUNT_MAX), ""),
+        must("users", Shape::List(&Shape::Struct(&NAMED_USER)), "up to 100, by id"),
+    ],
+};
+
+/// A user's id and present name.
+pub const NAMED_USER: Struct = Struct { name: "NamedUser", fields: &[USER_ID, USERNAME] };
+
+/// A version of a message.
+pub const EDIT: Struct = Struct {
+    name: "Edit",
+    fields: &[
         must("content", Shape::Text(1_000_000), ""),
-        null("parent_id", Shape::Id, "the message that this one answers"),
-        must("thread_count", Shape::Int(0, COUNT_MAX), ""),
-        must("is_pinned", Shape::Flag, ""),
-        must("is_edited", Shape::Flag, ""),
-        must("edit_count", Shape::Int(0, COUNT_MAX), ""),
-        must("is_deleted", Shape::Flag, ""),
-        must("mentions", Shape::List(&Shape::Id), ""),
-        must("reactions", Shape::List(&Shape::Object(65_536)), ""),
-        null("metadata", Shape::Object(4096), ""),
+        must("edited_at", Shape::Time, ""),
+        must("editor_id", Shape::Id, ""),
+        null("reason", Shape::Text(REASON_CHARS_MAX), ""),
+    ],
+};
+
+/// A role of a room.
+pub const ROLE: Struct = Struct {
+    name: "Role",
+    fields: &[
+        must("name", Shape::Token(ROLE_CHARS_MAX), ""),
+        must("permissions", Shape::List(&PERMISSION), ""),
+        must("built_in", Shape::Flag, "every room has it"),
+    ],
+};
+
+/// A user whom the caller blocks.
+pub const BLOCKED: Struct =
+    Struct { name: "BlockedUser", fields: &[USER_ID, USERNAME, must("blocked_at", Shape::Time, "")] };
+
+/// A sanction in a room.
+pub const SANCTION: Struct = Struct {
+    name: "Sanction",
+    fields: &[
+        must("sanction_id", Shape::Id, ""),
+        must("room_id", Shape::Id, ""),
+        USER_ID,
+        USERNAME,
+        must("kind", SANCTION_KIND, ""),
+        must("reason", Shape::Text(REASON_CHARS_MAX), ""),
+        must("actor_id", Shape::Id, "who gave it"),
         must("created_at", Shape::Time, ""),
-        null("edited_at", Shape::Time, ""),
+        null("expires_at", Shape::Time, "null: for good"),
+        null("lifted_at", Shape::Time, ""),
+        must("active", Shape::Flag, "in force"),
     ],
 };
 
@@ -92,8 +174,8 @@ pub const MEMBER: Struct = Struct {
     fields: &[
         USER_ID,
         USERNAME,
-        must("role", Shape::Text(256), "owner, moderator, member"),
-        must("status", Shape::Word(&["online", "offline"]), ""),
+        must("role", Shape::Token(ROLE_CHARS_MAX), "owner, moderator, member, or a role of the room"),
+        must("status", PRESENCE, ""),
         must("joined_at", Shape::Time, ""),
     ],
 };

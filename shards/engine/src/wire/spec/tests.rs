@@ -13,6 +13,7 @@ fn good(shape: Shape) -> String {
         Shape::Text(_) | Shape::Token(_) | Shape::Scalar => "\"x\"".into(),
         Shape::Word(words) => format!("\"{}\"", words[0]),
         Shape::Time => "\"2026-01-01T00:00:00.000Z\"".into(),
+        Shape::Emoji => "\"🤔\"".into(),
         Shape::Object(_) => "{}".into(),
         Shape::List(item) => format!("[{}]", good(*item)),
         Shape::Struct(object) => json(object.fields.iter().map(|field| (field.name, good(field.shape)))),
@@ -37,7 +38,8 @@ fn bad(shape: Shape) -> Vec<String> {
         Shape::Object(bytes) => values.extend(["5".into(), format!("{{\"a\":\"{}\"}}", "x".repeat(bytes))]),
         Shape::List(item) => values.extend(bad(*item).into_iter().map(|item| format!("[{item}]"))),
         Shape::Struct(_) => values.push("5".into()),
-        Shape::Time => {}
+        Shape::Time => values.extend(["5", "\"today\"", "\"2026-02-30T00:00:00Z\""].map(String::from)),
+        Shape::Emoji => values.extend(["5", "\"x\"", "\"🤔🤔\""].map(String::from)),
     }
     values
 }
@@ -55,7 +57,11 @@ fn json<'a>(fields: impl Iterator<Item = (&'a str, String)>) -> String {
 /// What is sent where only one field of several may be.
 fn base(spec: &CommandSpec) -> Vec<(&'static str, String)> {
     let needed = spec.fields.iter().filter(|field| field.required).map(|field| (field.name, good(field.shape)));
-    let one_of = (spec.kind == CommandType::CreateDm).then(|| ("user_id", "7".to_owned()));
+    let one_of = match spec.kind {
+        CommandType::CreateDm => Some(("user_id", "7".to_owned())),
+        CommandType::UpdateRoom => Some(("topic", "\"x\"".to_owned())),
+        _ => None,
+    };
     needed.chain(one_of).collect()
 }
 

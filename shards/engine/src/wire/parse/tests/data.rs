@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::id::{ID_MAX, RoomId, Seq, UserId};
-use crate::wire::{HistoryAnchor, ResumePoint, RoomFilter, Visibility};
+use crate::time::WallMs;
+use crate::wire::{HistoryAnchor, Permission, Permissions, ResumePoint, RoomFilter, SanctionKind, Status, Visibility};
 
 #[test]
 fn every_command_takes_its_fields() {
@@ -116,6 +117,156 @@ fn message(dm_only: bool, content: &str, chars: u32, parent: Option<u64>, metada
         client: None,
         metadata: metadata.map(Into::into),
     }))
+}
+
+#[test]
+fn commands_that_change_rooms_take_their_fields() {
+    use Command as C;
+    let (room_id, user_id, message_id) = (RoomId(5), UserId(7), Seq(3));
+    let update = |change: fn(&mut crate::wire::UpdateRoom)| {
+        let mut update = crate::wire::UpdateRoom {
+            room_id: RoomId(5),
+            name: None,
+            description: None,
+            topic: None,
+            visibility: None,
+            max_members: None,
+            slow_mode_s: None,
+            retention_days: None,
+            archived: None,
+        };
+        change(&mut update);
+        C::UpdateRoom(Box::new(update))
+    };
+    for (kind, body, expected) in [
+        ("update_status", r#"{"status":"away"}"#, C::UpdateStatus { status: Status::Away, message: None }),
+        (
+            "update_status",
+            r#"{"status":"invisible","message":" at lunch "}"#,
+            C::UpdateStatus { status: Status::Invisible, message: Some("at lunch".into()) },
+        ),
+        (
+            "update_status",
+            r#"{"status":"busy","message":" "}"#,
+            C::UpdateStatus { status: Status::Busy, message: None },
+        ),
+        ("update_room", r#"{"room_id":5,"name":" n "}"#, update(|room| room.name = Some("n".into()))),
+        ("update_room", r#"{"room_id":5,"topic":"","x":1}"#, update(|room| room.topic = Some("".into()))),
+        ("update_room", r#"{"room_id":5,"archived":false}"#, update(|room| room.archived = Some(false))),
+        (
+            "update_room",
+            r#"{"room_id":5,"visibility":"private","max_members":3,"slow_mode_s":0,"retention_days":9,"name":null}"#,
+            update(|room| {
+                room.visibility = Some(Visibility::Private);
+                (room.max_members, room.slow_mode_s, room.retention_days) = (Some(3), Some(0), Some(9));
+            }),
+        ),
+        ("delete_room", r#"{"room_id":5}"#, C::DeleteRoom { room_id }),
+        ("invite_member", r#"{"room_id":5,"user_id":7}"#, C::InviteMember { room_id, user_id }),
+        ("kick_member", r#"{"room_id":5,"user_id":7}"#, C::KickMember { room_id, user_id, reason: None }),
+        (
+            "kick_member",
+            r#"{"room_id":5,"user_id":7,"reason":"so"}"#,
+            C::KickMember { room_id, user_id, reason: Some("so".into()) },
+        ),
+        (
+            "set_member_role",
+            r#"{"room_id":5,"user_id":7,"role":"owner"}"#,
+            C::SetMemberRole { room_id, user_id, role: "owner".into() },
+        ),
+        (
+            "create_role",
+            r#"{"room_id":5,"name":"dj-1_a","permissions":["pin","read","pin"]}"#,
+            C::CreateRole {
+                room_id,
+                name: "dj-1_a".into(),
+                permissions: Permissions::of(&[Permission::Read, Permission::Pin]),
+            },
+        ),
+        (
+            "update_role",
+            r#"{"room_id":5,"name":"dj","permissions":[]}"#,
+            C::UpdateRole { room_id, name: "dj".into(), permissions: Permissions::NONE },
+        ),
+        ("delete_role", r#"{"room_id":5,"name":"dj"}"#, C::DeleteRole { room_id, name: "dj".into() }),
+        ("list_roles", r#"{"room_id":5}"#, C::ListRoles { room_id }),
+        ("typing", r#"{"room_id":5,"is_typing":true}"#, C::Typing { room_id, is_typing: true }),
+        ("get_room_stats", r#"{"room_id":5}"#, C::GetRoomStats { room_id }),
+        (
+            "edit_message",
+            r#"{"room_id":5,"message_id":3,"content":"é","reason":" "}"#,
+            C::EditMessage(Box::new(crate::wire::EditMessage {
+                room_id,
+                message_id,
+                content: "é".into(),
+                content_chars: 1,
+                reason: None,
+            })),
+        ),
+        (
+            "delete_message",
+            r#"{"room_id":5,"message_id":3,"reason":"spam"}"#,
+            C::DeleteMessage { room_id, message_id, reason: Some("spam".into()) },
+        ),
+        ("get_edits", r#"{"room_id":5,"message_id":3}"#, C::GetEdits { room_id, message_id }),
+        (
+            "get_thread",
+            r#"{"room_id":5,"parent_id":3,"after_id":0}"#,
+            C::GetThread { room_id, parent_id: message_id, after_id: Some(Seq(0)), limit: 50 },
+        ),
+        (
+            "search_messages",
+            r#"{"query":" big cat ","from":"1970-01-01T01:00:01+01:00","to":"1970-01-01T00:00:02.5Z","author_id":7}"#,
+            C::SearchMessages(Box::new(crate::wire::SearchMessages {
+                query: "big cat".into(),
+                room_id: None,
+                author_id: Some(user_id),
+                from: Some(WallMs(1000)),
+                to: Some(WallMs(2500)),
+                limit: 50,
+                cursor: None,
+            })),
+        ),
+        ("pin_message", r#"{"room_id":5,"message_id":3}"#, C::PinMessage { room_id, message_id }),
+        ("unpin_message", r#"{"room_id":5,"message_id":3}"#, C::UnpinMessage { room_id, message_id }),
+        ("get_pinned_messages", r#"{"room_id":5}"#, C::GetPinnedMessages { room_id }),
+        (
+            "add_reaction",
+            r#"{"room_id":5,"message_id":3,"emoji":"\u2764"}"#,
+            C::AddReaction { room_id, message_id, emoji: "\u{2764}\u{FE0F}".into() },
+        ),
+        (
+            "remove_reaction",
+            r#"{"room_id":5,"message_id":3,"emoji":":tada:"}"#,
+            C::RemoveReaction { room_id, message_id, emoji: ":tada:".into() },
+        ),
+        ("get_reactions", r#"{"room_id":5,"message_id":3}"#, C::GetReactions { room_id, message_id }),
+        ("get_mentions", r#"{"limit":3,"cursor":"c"}"#, C::GetMentions { limit: 3, cursor: Some("c".into()) }),
+        ("block_user", r#"{"user_id":7}"#, C::BlockUser { user_id }),
+        ("unblock_user", r#"{"user_id":7}"#, C::UnblockUser { user_id }),
+        ("list_blocks", "{}", C::ListBlocks),
+        (
+            "sanction_user",
+            r#"{"room_id":5,"user_id":7,"kind":"mute","duration_s":60,"reason":"loud"}"#,
+            C::SanctionUser(Box::new(crate::wire::SanctionUser {
+                room_id,
+                user_id,
+                kind: SanctionKind::Mute,
+                duration_s: Some(60),
+                reason: "loud".into(),
+                sanction_id: 0,
+            })),
+        ),
+        ("lift_sanction", r#"{"sanction_id":9}"#, C::LiftSanction { sanction_id: 9, room_id: None }),
+        (
+            "list_sanctions",
+            r#"{"room_id":5,"active":true,"limit":2}"#,
+            C::ListSanctions { room_id: Some(room_id), user_id: None, active: Some(true), limit: 2, cursor: None },
+        ),
+    ] {
+        let kind = CommandType::from_name(kind).expect("a command");
+        assert_eq!(data(kind, body), Ok(expected), "{body}");
+    }
 }
 
 #[test]

@@ -3,6 +3,64 @@
 use super::*;
 
 #[test]
+fn faults_of_commands_that_change_rooms() {
+    use CommandType::*;
+    let role = |name: &str| format!(r#"{{"room_id":1,"name":"{name}","permissions":[]}}"#);
+    let granted = |list: &str| format!(r#"{{"room_id":1,"name":"dj","permissions":{list}}}"#);
+    let reacted = |emoji: &str| format!(r#"{{"room_id":1,"message_id":1,"emoji":"{emoji}"}}"#);
+    let sanctioned = |fields: &str| format!(r#"{{"room_id":1,"user_id":1,{fields}}}"#);
+    let long = "é".repeat(251);
+    for (kind, body, field) in [
+        (UpdateStatus, r#"{"status":"offline"}"#.into(), "status"),
+        (UpdateStatus, r#"{"status":"away","message":"a\nb"}"#.into(), "message"),
+        (UpdateStatus, format!(r#"{{"status":"away","message":"{}"}}"#, "é".repeat(141)), "message"),
+        (UpdateRoom, r#"{"room_id":1}"#.into(), "name"),
+        (UpdateRoom, r#"{"room_id":1,"name":null,"topic":null}"#.into(), "name"),
+        (UpdateRoom, r#"{"room_id":1,"name":" "}"#.into(), "name"),
+        (UpdateRoom, r#"{"room_id":1,"archived":1}"#.into(), "archived"),
+        (UpdateRoom, r#"{"room_id":1,"max_members":0}"#.into(), "max_members"),
+        (KickMember, format!(r#"{{"room_id":1,"user_id":1,"reason":"{long}"}}"#), "reason"),
+        (SetMemberRole, r#"{"room_id":1,"user_id":1,"role":"Owner"}"#.into(), "role"),
+        (CreateRole, role(""), "name"),
+        (CreateRole, role(&"a".repeat(33)), "name"),
+        (CreateRole, role("a b"), "name"),
+        (CreateRole, role("DJ"), "name"),
+        (CreateRole, role("é"), "name"),
+        (CreateRole, role("owner"), "name"),
+        (UpdateRole, role("moderator"), "name"),
+        (DeleteRole, role("member"), "name"),
+        (CreateRole, granted(r#"["fly"]"#), "permissions"),
+        (CreateRole, granted(r#"["read",null]"#), "permissions"),
+        (CreateRole, granted(r#"[["read"]]"#), "permissions"),
+        (UpdateRole, granted(r#""read""#), "permissions"),
+        (UpdateRole, granted("null"), "permissions"),
+        (Typing, r#"{"room_id":1}"#.into(), "is_typing"),
+        (EditMessage, r#"{"room_id":1,"message_id":1,"content":"\u200b"}"#.into(), "content"),
+        (EditMessage, format!(r#"{{"room_id":1,"message_id":1,"content":"x","reason":"{long}"}}"#), "reason"),
+        (DeleteMessage, r#"{"room_id":1,"message_id":1,"reason":"\u0007"}"#.into(), "reason"),
+        (SearchMessages, "{}".into(), "query"),
+        (SearchMessages, r#"{"query":" \u200b "}"#.into(), "query"),
+        (SearchMessages, format!(r#"{{"query":"{}"}}"#, "x".repeat(1025)), "query"),
+        (SearchMessages, r#"{"query":"x","from":"yesterday"}"#.into(), "from"),
+        (SearchMessages, r#"{"query":"x","to":1700000000}"#.into(), "to"),
+        (AddReaction, reacted(""), "emoji"),
+        (AddReaction, reacted("x"), "emoji"),
+        (AddReaction, reacted("👍👍"), "emoji"),
+        (RemoveReaction, reacted(":A:"), "emoji"),
+        (SanctionUser, r#"{"user_id":1,"kind":"ban","reason":"x"}"#.into(), "room_id"),
+        (SanctionUser, sanctioned(r#""kind":"exile","reason":"x""#), "kind"),
+        (SanctionUser, sanctioned(r#""kind":"ban""#), "reason"),
+        (SanctionUser, sanctioned(r#""kind":"ban","reason":"  ""#), "reason"),
+        (SanctionUser, sanctioned(&format!(r#""kind":"ban","reason":"{long}""#)), "reason"),
+        (SanctionUser, sanctioned(r#""kind":"ban","reason":"x","duration_s":0"#), "duration_s"),
+        (LiftSanction, r#"{"sanction_id":0}"#.into(), "sanction_id"),
+        (ListSanctions, r#"{"active":"yes"}"#.into(), "active"),
+    ] {
+        assert_eq!(verdict(&data(kind, &body)), format!("INVALID_REQUEST {field}"), "{body:.200}");
+    }
+}
+
+#[test]
 fn faults_of_data() {
     use CommandType::*;
     let chars = |count: usize| "é".repeat(count);
