@@ -27,7 +27,11 @@ pub enum LoadFor {
     UserQuery { origin: Origin, user_id: UserId, what: UserQuery },
     /// A creation needs to know.
     Creation { user_id: UserId },
-    /// Ids for rooms to come.
+    /// What a user lets others see, blocks, and contacts.
+    Profile { user_id: UserId },
+    /// What the user's first waiting block needs to know.
+    Block { user_id: UserId },
+    /// Ids for rooms and sanctions to come.
     RoomIds,
     /// A room comes to life, or is read again.
     Room { room_id: RoomId, asked: Vec<UserId> },
@@ -50,6 +54,16 @@ pub enum UserQuery {
     Unread,
     /// `list_dms`.
     Dms,
+    /// `get_mentions`.
+    Mentions,
+    /// `search_messages` everywhere.
+    Search,
+    /// `list_blocks`.
+    Blocks,
+    /// `list_sanctions` without a room.
+    Sanctions,
+    /// `lift_sanction`: in which room?
+    Lift { caller: Caller, sanction_id: u64 },
     /// `get_user`.
     User,
     /// `list_users`.
@@ -71,8 +85,8 @@ pub enum RoomQuery {
     HistoryAroundRest { before: Vec<crate::store::EventRecord>, more_before: bool, limit: u32 },
     /// `get_message`.
     Message,
-    /// `get_members`; `offline_only`: leave those online out.
-    Members { offline_only: bool },
+    /// `get_members`; `online`: only those who are seen as being there, or not.
+    Members { online: Option<bool> },
     /// `mark_read` at this position.
     MarkRead { seq: Seq },
 }

@@ -8,7 +8,7 @@
 use crate::fanout::FrameBytes;
 use crate::id::{ConnId, RoomId, Seq, ShardId, UserId};
 use crate::input::Role;
-use crate::store::Revocation;
+use crate::store::{MemberRow, Revocation};
 use crate::wire::{CloseCode, Command, CommandError, RequestId, ResumePoint, Status};
 
 /// Where an answer goes.
@@ -70,6 +70,44 @@ pub struct Presence {
     pub message: Option<Box<str>>,
     /// Whom the user blocks, ascending: they see `offline` and get no push.
     pub hidden_from: Box<[UserId]>,
+    /// Rises with each change at the user's home, whose messages take several ways: the highest is what counts. 0: not
+    /// known yet.
+    pub version: u64,
+}
+
+impl Presence {
+    /// Before the profile is there: nobody sees anything.
+    pub fn unknown() -> Presence {
+        Presence { status: Status::Invisible, ..Presence::default() }
+    }
+
+    /// As this reader sees it, while the user is connected.
+    pub fn shown_to(&self, reader: UserId) -> &'static str {
+        if self.hidden_from.binary_search(&reader).is_ok() { Status::Invisible.shown() } else { self.status.shown() }
+    }
+
+    /// Whether somebody may see the user as being there.
+    pub fn is_visible(&self) -> bool {
+        self.status != Status::Invisible
+    }
+
+    /// Whether others would notice no difference.
+    pub fn looks_like(&self, other: &Presence) -> bool {
+        (!self.is_visible() && !other.is_visible()) || (self.status == other.status && self.message == other.message)
+    }
+}
+
+/// A page of a conversation's members on its way through their homes, each of which adds what the reader may see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatusPage {
+    /// Members and their names.
+    pub members: Vec<(MemberRow, Box<str>)>,
+    /// Of the first ones of them, as far as it has come.
+    pub statuses: Vec<&'static str>,
+    /// Cursor of the next page.
+    pub next: Option<Box<str>>,
+    /// Only those who are (or are not) seen as being there.
+    pub online: Option<bool>,
 }
 
 /// A reply's type and its `data` as JSON.
@@ -126,6 +164,8 @@ pub enum PeerMessage {
     Close { conn: ConnId, code: CloseCode },
     /// A frame for connections of one user. `room` and `seq` for events of conversations.
     Deliver { conns: Vec<ConnId>, frame: FrameBytes },
+    /// The same for an ephemeral push: a connection with much waiting does not get it.
+    DeliverEphemeral { conns: Vec<ConnId>, frame: FrameBytes },
 
     // --- user's home → room's home
     /// A command about a room.
@@ -185,8 +225,12 @@ pub enum PeerMessage {
     /// Creator's home → participant's home: a conversation has been created.
     NewContact { user_id: UserId, room_id: RoomId, others: Vec<UserId> },
     /// Blocker's home → home of the conversation of the two: the block is committed (`on`) or taken back; then the
-    /// blocker is answered, so that nothing of the blocked one that comes after the answer gets through.
-    SetBlock { room_id: RoomId, blocker: UserId, blocked: UserId, on: bool, origin: Origin, reply: ReplyBody },
+    /// blocker is answered (if he still waits), so that nothing of the blocked one that comes after the answer gets through.
+    SetBlock { room_id: RoomId, blocker: UserId, blocked: UserId, on: bool, origin: Option<Origin>, reply: ReplyBody },
+    /// Home of a conversation → home of a member → home of the next one: adds the member's status to the page.
+    AskStatus { room_id: RoomId, origin: Origin, caller: Caller, page: Box<StatusPage> },
+    /// Home of the last member → home of the conversation: the page is complete.
+    Statuses { room_id: RoomId, origin: Origin, caller: Caller, page: Box<StatusPage> },
 }
 
 /// What became of one room of a `resume`.

@@ -39,6 +39,9 @@ const SWEEP_US: u64 = 10 * SECOND_US;
 /// Between two pushes of `online_count` in one room, microseconds.
 const ONLINE_US: u64 = SECOND_US;
 
+/// From a change of presence until it is pushed, microseconds: changes in between are merged.
+const EPHEMERALS_US: u64 = SECOND_US / 4;
+
 /// All state of one core.
 #[derive(Debug)]
 pub struct Shard {
@@ -49,6 +52,8 @@ pub struct Shard {
     housekeeping: Mono,
     sweep: Mono,
     online: Mono,
+    /// The next push of presence; `None`: nothing has changed.
+    ephemerals: Option<Mono>,
 }
 
 impl Shard {
@@ -65,6 +70,7 @@ impl Shard {
             housekeeping: now.mono.after(HOUSEKEEPING_US),
             sweep: now.mono.after(SWEEP_US),
             online: now.mono,
+            ephemerals: None,
         }
     }
 
@@ -105,6 +111,9 @@ impl Shard {
         while let Some(message) = self.core.peers[own].pop_front() {
             self.peer(message);
         }
+        if self.ephemerals.is_none() && (self.rooms.has_ephemerals() || self.users.has_presence()) {
+            self.ephemerals = Some(self.core.now.mono.after(EPHEMERALS_US));
+        }
     }
 
     fn peer(&mut self, message: PeerMessage) {
@@ -121,13 +130,11 @@ impl Shard {
             M::Command { origin, caller, session_id, expires_at, command } => {
                 self.users.command(core, UserCommand { origin, caller, session_id, expires_at, command });
             }
-            M::ResumeRoom { conn, caller, ticket, part, at } => {
-                let home = at.room_id.home(core.shards);
-                core.send(home, M::RoomResume { conn, caller, ticket, part, at });
-            }
+            M::ResumeRoom { conn, caller, ticket, part, at } => self.users.resume(core, conn, caller, ticket, part, at),
             M::Attached { conn } => self.sessions.attached(core, conn),
             M::Close { conn, code } => self.sessions.close(core, conn, code),
             M::Deliver { conns, frame } => self.sessions.deliver(core, &conns, frame),
+            M::DeliverEphemeral { conns, frame } => self.sessions.deliver_ephemeral(core, &conns, frame),
             M::RoomCommand { origin, caller, command } => {
                 let Some(room_id) = command.room_id() else { unreachable!("only commands about rooms come here") };
                 self.room_work(room_id, Work::Command { origin, caller, command });
@@ -149,7 +156,7 @@ impl Shard {
             }
             M::Reply(reply) => self.sessions.reply(core, *reply),
             M::Event { room_id, seq, frame } => self.sessions.event(core, room_id, seq, frame),
-            M::Ephemeral { room_id, frame, except: _ } => self.sessions.ephemeral(core, room_id, frame),
+            M::Ephemeral { room_id, frame, except } => self.sessions.ephemeral(core, room_id, frame, &except),
             M::Resumed { conn, ticket, part, verdict } => self.sessions.resumed(core, conn, ticket, part, verdict),
             M::Replay { conn, room_id, frames, head: _, lost } => {
                 self.sessions.replay(core, conn, room_id, frames, lost);
@@ -159,7 +166,23 @@ impl Shard {
             M::UserPush { user_id, frame, notify } => self.users.push(core, user_id, &frame, notify),
             M::UserReply { user_id: _, reply } => self.users.pass_reply(core, reply),
             M::Revoked(revocation) => self.sessions.revoked(core, revocation),
-            _ => unreachable!("not yet"),
+            M::PresenceOf { conns, user_id, presence } => self.sessions.presence_of(core, &conns, user_id, &presence),
+            M::RoomPresence { room_id, user_id, presence } => self.rooms.presence(room_id, user_id, &presence),
+            M::UserEphemeral { user_id, frame } => self.users.ephemeral(core, user_id, &frame),
+            M::NewContact { user_id, room_id, others } => self.users.new_contact(user_id, room_id, others),
+            M::SetBlock { room_id, blocker, blocked, on, origin, reply } => {
+                self.rooms.set_block(room_id, (blocker, blocked), on);
+                if let Some(origin) = origin {
+                    self.core.reply(origin, Ok(reply), None);
+                }
+            }
+            M::AskStatus { room_id, origin, caller, page } => {
+                self.users.add_status(core, room_id, origin, caller, page);
+            }
+            M::Statuses { room_id, origin, caller, page } => match self.rooms.get(room_id) {
+                Some(room) => room.statuses_known(core, origin, &caller, &page),
+                None => unreachable!("a room with a query under way stays in memory"),
+            },
         }
     }
 
@@ -173,9 +196,11 @@ impl Shard {
         match purpose {
             LoadFor::ConnIdentity { conn } => self.sessions.identity_loaded(core, conn, result),
             LoadFor::HttpIdentity { ticket } => self.sessions.http_identity_loaded(core, ticket, result),
-            purpose @ (LoadFor::UserQuery { .. } | LoadFor::Creation { .. } | LoadFor::RoomIds) => {
-                self.users.loaded(core, purpose, result);
-            }
+            purpose @ (LoadFor::UserQuery { .. }
+            | LoadFor::Creation { .. }
+            | LoadFor::Profile { .. }
+            | LoadFor::Block { .. }
+            | LoadFor::RoomIds) => self.users.loaded(core, purpose, result),
             LoadFor::Room { room_id, asked } => {
                 let state = result.map(|loaded| match loaded {
                     Loaded::Room(state) => state,
@@ -331,10 +356,16 @@ impl Shard {
             self.online = now.after(ONLINE_US);
             self.rooms.push_online_counts(&mut self.core);
         }
+        if self.ephemerals.is_some_and(|due| now >= due) {
+            self.ephemerals = None;
+            self.users.push_presence(&mut self.core);
+            self.rooms.push_ephemerals(&mut self.core);
+        }
         if now >= self.housekeeping {
             self.housekeeping = now.after(HOUSEKEEPING_US);
             self.time_out();
             self.users.reserve_ids(&mut self.core);
+            self.users.retry_profiles(&mut self.core);
         }
         if now >= self.sweep {
             self.sweep = now.after(SWEEP_US);
@@ -422,10 +453,10 @@ impl Shard {
 
     /// When [`Input::Tick`] is due; `None`: nothing waits for time.
     pub fn next_timeout(&self) -> Option<Mono> {
-        let busy = self.core.journal.ops() > 0 || !self.core.loads.is_empty();
+        let busy = self.core.journal.ops() > 0 || !self.core.loads.is_empty() || self.users.wants_profiles();
         let housekeeping = busy.then_some(self.housekeeping);
         let online = self.rooms.has_dirty_counts().then_some(self.online);
-        [self.sessions.next_due(), housekeeping, online, Some(self.sweep)].into_iter().flatten().min()
+        [self.sessions.next_due(), housekeeping, online, self.ephemerals, Some(self.sweep)].into_iter().flatten().min()
     }
 
     /// Counters and gauges, for `/metrics`.

@@ -211,7 +211,7 @@ impl Room {
         let mut conns: Vec<ConnId> = self.subs.keys().copied().collect();
         conns.sort_unstable();
         for conn in conns {
-            self.unsubscribe(conn);
+            self.unsubscribe(core, conn);
             core.send(conn.shard, PeerMessage::Close { conn, code: CloseCode::ServerError });
         }
     }

@@ -113,32 +113,33 @@ impl Room {
     }
 
     /// Enters a subscription.
-    pub(super) fn subscribe(&mut self, conn: ConnId, user: UserId, username: &Arc<str>) {
-        if self.subs.insert(conn, (user, username.clone())).is_none() {
+    pub(super) fn subscribe(&mut self, conn: ConnId, caller: &Caller) {
+        if self.subs.insert(conn, (caller.user_id, caller.username.clone())).is_none() {
             self.shard_subs[usize::from(conn.shard.0)] += 1;
-            *self.online.entry(user).or_default() += 1;
-            self.online_dirty = true;
+            self.come_online(caller);
         }
     }
 
     /// Ends a subscription.
-    pub fn unsubscribe(&mut self, conn: ConnId) {
+    pub fn unsubscribe(&mut self, core: &Core, conn: ConnId) {
         let Some((user, _)) = self.subs.remove(&conn) else { return };
         self.shard_subs[usize::from(conn.shard.0)] -= 1;
-        if let Some(count) = self.online.get_mut(&user) {
-            *count -= 1;
-            if *count == 0 {
-                self.online.remove(&user);
-            }
+        self.go_offline(core, user);
+    }
+
+    /// A block is committed, or taken back.
+    pub(super) fn set_block(&mut self, pair: (UserId, UserId), on: bool) {
+        self.blocks.retain(|known| *known != pair);
+        if on {
+            self.blocks.push(pair);
         }
-        self.online_dirty = true;
     }
 
     /// A connection is gone. What it sent before is carried out all the same; should that subscribe it again, its
     /// shard answers with this once more.
     pub fn conn_gone(&mut self, core: &mut Core, conn: ConnId) {
         self.used = core.now.mono;
-        self.unsubscribe(conn);
+        self.unsubscribe(core, conn);
     }
 
     /// Ends all subscriptions of a user; each shard with one is told.
@@ -148,23 +149,18 @@ impl Room {
         for shard in 0..core.shards {
             let there: Vec<ConnId> = conns.iter().copied().filter(|conn| conn.shard.0 == shard).collect();
             for conn in &there {
-                self.unsubscribe(*conn);
+                self.unsubscribe(core, *conn);
             }
             if !there.is_empty() {
                 core.send(ShardId(shard), PeerMessage::Expel { room_id: self.id(), user_id: user, conns: there });
             }
         }
+        self.forget_presence(user);
     }
 
     /// Pushes something that may be dropped.
     pub(super) fn push_ephemeral(&self, core: &mut Core, frame: &FrameBytes) {
-        for (shard, count) in self.shard_subs.iter().enumerate() {
-            if *count > 0 {
-                let (room_id, frame) = (self.id(), frame.clone());
-                let message = PeerMessage::Ephemeral { room_id, frame, except: Arc::default() };
-                core.send_ephemeral(ShardId(shard as u16), message);
-            }
-        }
+        self.push_ephemeral_except(core, frame, &Arc::default());
     }
 
     /// `member_joined`, `member_left`; in large rooms the count says it.
@@ -187,7 +183,7 @@ impl Room {
         }
         let data = object(|o| {
             o.uint("room_id", self.id().0)
-                .uint("online_count", self.online.len() as u64)
+                .uint("online_count", self.online.visible() as u64)
                 .uint("member_count", u64::from(self.member_count))
                 .end();
         });
@@ -197,7 +193,7 @@ impl Room {
     /// The reply to a creation: the room, and a subscription for a WebSocket.
     pub(super) fn answer_created(&mut self, core: &mut Core, origin: Origin, caller: &Caller, duplicate: bool) {
         if let (Some(conn), true) = (origin.asker.conn(), self.is_member(caller.user_id)) {
-            self.subscribe(conn, caller.user_id, &caller.username);
+            self.subscribe(conn, caller);
         }
         let subscribed = origin.asker.conn().is_some_and(|conn| self.subs.contains_key(&conn));
         let data = object(|mut o| {

@@ -8,11 +8,13 @@
 mod change;
 mod commit;
 mod members;
+mod presence;
 mod query;
 mod replay;
 mod ring;
 mod submit;
 mod table;
+mod typing;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -25,9 +27,12 @@ use crate::store::{RoomMeta, RoomState, Standing, UserRow};
 use crate::time::{Mono, WallMs};
 use crate::wire::{Command, CommandError, ResumePoint, SendMessage};
 
+use presence::Online;
+pub use presence::{ask_status, presence_frame};
 pub use query::load_error;
 pub use ring::Ring;
 pub use table::{Rooms, UNAVAILABLE};
+use typing::Typing;
 
 /// Something to be done in a room.
 #[derive(Debug)]
@@ -168,14 +173,20 @@ pub struct Room {
     members_wanted: Vec<UserId>,
     members_loading: bool,
     participants: Vec<UserRow>,
+    /// Conversations of two: (who blocks, whom). Only changed by `SetBlock`.
+    blocks: Vec<(UserId, UserId)>,
 
     subs: Map<ConnId, (UserId, Arc<str>)>,
     shard_subs: Box<[u32]>,
-    online: Map<UserId, u32>,
+    online: Online,
     /// The count has changed since the room was listed last.
     online_dirty: bool,
     /// It is listed for the next push of the count: once, however often it changes until then.
     online_listed: bool,
+    typing: Typing,
+    /// It is listed for the next push of presence, and for the end of typing.
+    presence_listed: bool,
+    typing_listed: bool,
 
     pending: VecDeque<Op>,
     /// Operations ever taken off the front of `pending`.
@@ -216,11 +227,15 @@ impl Room {
             members_wanted: Vec::new(),
             members_loading: false,
             participants: state.participants,
+            blocks: state.blocks,
             subs: Map::default(),
             shard_subs: vec![0; usize::from(core.shards)].into(),
-            online: Map::default(),
+            online: Online::default(),
             online_dirty: false,
             online_listed: false,
+            typing: Typing::default(),
+            presence_listed: false,
+            typing_listed: false,
             pending: VecDeque::new(),
             popped: 0,
             submitted: 0,
@@ -262,5 +277,7 @@ impl Room {
             && !self.members_loading
             && self.held.is_none()
             && self.parents_loading.is_empty()
+            && self.typing.is_empty()
+            && !self.online.is_dirty()
     }
 }

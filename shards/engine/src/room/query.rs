@@ -3,10 +3,10 @@
 use super::{OpKind, Room, Work};
 use crate::core::{Core, LoadFor, Outcome, RoomQuery, body, error, overloaded, store_unavailable};
 use crate::id::{RoomId, Seq, UserId};
-use crate::peer::{Caller, Origin, ReplyBody};
-use crate::store::{EventRecord, Load, LoadError, Loaded, MemberRow};
+use crate::peer::{Caller, Origin, ReplyBody, StatusPage};
+use crate::store::{EventRecord, Load, LoadError, Loaded, RoomKind};
 use crate::wire::encode::message_object;
-use crate::wire::json::{Object, object};
+use crate::wire::json::object;
 use crate::wire::{CommandError, ErrorCode, HistoryAnchor};
 
 impl Room {
@@ -18,7 +18,7 @@ impl Room {
         }
     }
 
-    fn end_query(&mut self, core: &mut Core, caller: &Caller, origin: Origin, result: Outcome) {
+    pub(super) fn end_query(&mut self, core: &mut Core, caller: &Caller, origin: Origin, result: Outcome) {
         self.busy_mut(origin.asker).queries -= 1;
         self.forget_idle(origin.asker);
         self.answer(core, caller.user_id, origin, result, None);
@@ -72,9 +72,13 @@ impl Room {
                 };
                 self.end_query(core, &caller, origin, result);
             }
-            (RoomQuery::Members { offline_only }, Ok(Loaded::MemberPage { members, next })) => {
-                let reply = self.members_body(&members, next.as_deref(), offline_only);
-                self.end_query(core, &caller, origin, Ok(reply));
+            (RoomQuery::Members { online }, Ok(Loaded::MemberPage { members, next })) => {
+                return self.member_page(
+                    core,
+                    origin,
+                    caller,
+                    StatusPage { members, statuses: Vec::new(), next, online },
+                );
             }
             (RoomQuery::MarkRead { seq }, Ok(Loaded::Events(events))) => {
                 self.mark_read_at(core, origin, caller, seq, &events);
@@ -232,35 +236,12 @@ impl Room {
         limit: u32,
         cursor: Option<Box<str>>,
     ) -> Option<Work> {
-        let among = (online == Some(true)).then(|| {
-            let mut users: Vec<UserId> = self.online.keys().copied().collect();
-            users.sort_unstable();
-            users
-        });
+        // Who is there in a conversation is known at its participants' homes.
+        let among =
+            (online == Some(true) && self.meta.kind == RoomKind::Room).then(|| self.online.seen_by(caller.user_id));
         let load = Load::MemberPage { room_id: self.id(), role, among, limit, cursor };
-        let what = RoomQuery::Members { offline_only: online == Some(false) };
-        self.start_query(core, origin, caller, load, what);
+        self.start_query(core, origin, caller, load, RoomQuery::Members { online });
         None
-    }
-
-    fn members_body(&self, members: &[(MemberRow, Box<str>)], next: Option<&str>, offline_only: bool) -> ReplyBody {
-        let shown = members.iter().filter(|(row, _)| !(offline_only && self.online.contains_key(&row.user_id)));
-        let data = object(|o| {
-            o.uint("room_id", self.id().0)
-                .array("members", shown, |out, (row, username)| {
-                    let online = self.online.contains_key(&row.user_id);
-                    Object::new(out)
-                        .uint("user_id", row.user_id.0)
-                        .text("username", username)
-                        .text("role", &row.role)
-                        .text("status", if online { "online" } else { "offline" })
-                        .time("joined_at", row.joined_at)
-                        .end();
-                })
-                .opt_text("next_cursor", next)
-                .end();
-        });
-        body("member_list", data)
     }
 
     pub(super) fn judge_mark_read(

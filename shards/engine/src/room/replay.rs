@@ -49,7 +49,7 @@ impl Room {
         let mut begin = Begin { from: self.head, recovered: false, reason: None };
         if let Some(conn) = origin.asker.conn() {
             begin = self.begin_at(core, at);
-            self.subscribe(conn, caller.user_id, &caller.username);
+            self.subscribe(conn, caller);
         }
         let (last_read, unread) = self.read_state(caller.user_id);
         let role: &str = self.member(caller.user_id).map_or("member", |member| &member.role);
@@ -61,7 +61,7 @@ impl Room {
                 .uint("seq", self.head.0)
                 .flag("recovered", begin.recovered)
                 .uint("replayed", self.head.0 - begin.from.0)
-                .uint("online_count", self.online.len() as u64)
+                .uint("online_count", self.online.visible() as u64)
                 .uint("last_read_seq", last_read.0)
                 .uint("unread_count", unread);
             if let Some(reason) = begin.reason {
@@ -89,7 +89,7 @@ impl Room {
             let begin = self.begin_at(core, at);
             let subscribed = self.meta.kind == RoomKind::Room;
             if subscribed {
-                self.subscribe(conn, caller.user_id, &caller.username);
+                self.subscribe(conn, caller);
             }
             ResumeVerdict {
                 room_id,

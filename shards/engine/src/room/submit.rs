@@ -145,6 +145,10 @@ impl Room {
             Command::Subscribe { at } => return self.judge_subscribe(core, origin, &caller, &at),
             Command::Unsubscribe { .. } => return self.judge_unsubscribe(core, origin, &caller),
             Command::MarkRead { seq, .. } => return self.judge_mark_read(core, origin, caller, seq),
+            Command::Typing { is_typing, .. } => {
+                self.judge_typing(core, origin, &caller, is_typing);
+                return None;
+            }
             Command::GetMembers { role, online, limit, cursor, .. } => {
                 return self.query_members(core, origin, caller, role, online, limit, cursor);
             }
@@ -360,7 +364,7 @@ impl Room {
             return None;
         }
         if let Some(conn) = origin.asker.conn() {
-            self.unsubscribe(conn);
+            self.unsubscribe(core, conn);
         }
         let reply = body("unsubscribed", room_seq(self.id(), self.head));
         let change = SubChange::Unsubscribe { room_id: self.id() };

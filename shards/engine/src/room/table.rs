@@ -18,6 +18,11 @@ pub struct Rooms {
     pub(super) map: Map<RoomId, Slot>,
     /// Rooms whose `online_count` is to be pushed.
     pub(super) online_dirty: Vec<RoomId>,
+    /// Rooms with presence to be pushed, and rooms where somebody types.
+    pub(super) presence_listed: VecDeque<RoomId>,
+    pub(super) typing_listed: Vec<RoomId>,
+    /// Blocks that were committed while their conversation was read.
+    late_blocks: Vec<(RoomId, (UserId, UserId), bool)>,
     /// Rooms that are read again: their turns are not in the journal's lanes.
     held: Vec<RoomId>,
 }
@@ -95,6 +100,9 @@ impl Rooms {
             Some(Slot::Loading(_)) => {}
         }
         let Some(Slot::Loading(waiting)) = self.map.remove(&room_id) else { unreachable!("matched above") };
+        if !matches!(result, Ok(Some(_))) {
+            self.late_blocks.retain(|late| late.0 != room_id);
+        }
         match result {
             Ok(Some(state)) => {
                 let mut room = Room::new(*state, core);
@@ -104,6 +112,7 @@ impl Rooms {
                 room.want_members(waiting.iter().filter_map(|w| w.work.caller_id()).take(FIRST_MEMBERS_MAX));
                 self.map.insert(room_id, Slot::Ready(Box::new(room)));
                 core.stats.rooms_loaded += 1;
+                self.apply_late_blocks(room_id);
                 self.serve(core, room_id, waiting);
             }
             Ok(None) => {
@@ -144,16 +153,44 @@ impl Rooms {
         }
     }
 
+    /// A block of one participant of a conversation by the other is committed, or taken back. A room that is being read
+    /// may have been read before that.
+    pub fn set_block(&mut self, room_id: RoomId, pair: (UserId, UserId), on: bool) {
+        match self.map.get_mut(&room_id) {
+            Some(Slot::Ready(room)) => room.set_block(pair, on),
+            Some(Slot::Loading(_)) => self.late_blocks.push((room_id, pair, on)),
+            None => {}
+        }
+    }
+
+    /// What has become of blocks while the room was read.
+    fn apply_late_blocks(&mut self, room_id: RoomId) {
+        for (_, pair, on) in self.late_blocks.extract_if(.., |late| late.0 == room_id).collect::<Vec<_>>() {
+            if let Some(room) = self.get(room_id) {
+                room.set_block(pair, on);
+            }
+        }
+    }
+
     /// Whether [`Rooms::push_online_counts`] has something to do.
     pub fn has_dirty_counts(&self) -> bool {
         !self.online_dirty.is_empty()
     }
 
-    /// Notes a room whose online count changed.
+    /// Notes a room whose online count or presence changed, or where somebody types.
     pub fn note_online(&mut self, room_id: RoomId) {
         let Some(room) = self.get(room_id) else { return };
-        if std::mem::take(&mut room.online_dirty) && !std::mem::replace(&mut room.online_listed, true) {
+        let count = std::mem::take(&mut room.online_dirty) && !std::mem::replace(&mut room.online_listed, true);
+        let presence = room.online.is_dirty() && !std::mem::replace(&mut room.presence_listed, true);
+        let typing = !room.typing.is_empty() && !std::mem::replace(&mut room.typing_listed, true);
+        if count {
             self.online_dirty.push(room_id);
+        }
+        if presence {
+            self.presence_listed.push_back(room_id);
+        }
+        if typing {
+            self.typing_listed.push(room_id);
         }
     }
 

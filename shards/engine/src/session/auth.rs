@@ -202,6 +202,7 @@ impl Sessions {
             expires_at: identity.expires_at,
             expires: expiry(now.mono, now.wall, identity.expires_at),
             warned: false,
+            moved: None,
         };
         let data = auth_success(core, &user);
         session.phase = Phase::Ready(Box::new(user));

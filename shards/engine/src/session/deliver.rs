@@ -3,7 +3,7 @@
 use super::{Phase, Sessions, SubState};
 use crate::core::{Core, error, store_unavailable};
 use crate::fanout::{Frame, FrameBytes, FrameClass};
-use crate::id::{ConnId, RoomId, Seq};
+use crate::id::{ConnId, RoomId, Seq, UserId};
 use crate::peer::{Asker, PeerMessage, Reply, ResumeVerdict, SubChange};
 use crate::wire::encode::push_frame;
 use crate::wire::json::{Object, object};
@@ -34,9 +34,11 @@ impl Sessions {
                     session.subscribing = session.subscribing.saturating_sub(1);
                 }
                 self.add_sub(core, conn, *room_id, *from, *head, None);
+                self.presence_to(core, conn, *room_id);
             }
             None => {}
         }
+        self.presence_settled(conn);
         match result {
             Ok(reply) => self.send_reply(core, conn, origin.id.as_ref(), reply.kind, &reply.data),
             Err(error) => self.send_error(core, conn, origin.id.as_ref(), &error),
@@ -68,8 +70,8 @@ impl Sessions {
         }
     }
 
-    /// An ephemeral push: to live subscriptions with little waiting.
-    pub fn ephemeral(&mut self, core: &mut Core, room_id: RoomId, bytes: FrameBytes) {
+    /// An ephemeral push: to live subscriptions with little waiting, but those of the users in `except`.
+    pub fn ephemeral(&mut self, core: &mut Core, room_id: RoomId, bytes: FrameBytes, except: &[UserId]) {
         let Some(room) = self.rooms.get(&room_id) else { return };
         let frame = Frame::new(bytes);
         let most = core.limits.outbox_bytes / 4;
@@ -77,6 +79,11 @@ impl Sessions {
             let session = self.slots[slot as usize].as_deref_mut().expect("listed sessions exist");
             if session.outbox.push_bytes() > most {
                 core.stats.ephemeral_dropped += 1;
+                continue;
+            }
+            if !except.is_empty()
+                && matches!(&session.phase, Phase::Ready(user) if except.binary_search(&user.caller.user_id).is_ok())
+            {
                 continue;
             }
             core.stats.outbox_bytes += frame.bytes().len() as u64;
@@ -115,6 +122,7 @@ impl Sessions {
                 resuming.fresh.push(verdict.room_id);
             }
             self.add_sub(core, conn, verdict.room_id, verdict.from, verdict.head, None);
+            self.presence_to(core, conn, verdict.room_id);
         } else if verdict.recovered && verdict.from < verdict.head {
             self.add_sub(core, conn, verdict.room_id, verdict.from, verdict.head, Some(verdict.head));
         }
@@ -132,6 +140,7 @@ impl Sessions {
         let Some(index) = session.resumes.iter().position(|r| r.ticket == ticket && r.missing == 0) else { return };
         let resuming = session.resumes.remove(index);
         session.inflight -= 1;
+        self.presence_settled(conn);
         let verdicts: Vec<ResumeVerdict> = resuming.verdicts.into_iter().flatten().collect();
         let most = core.limits.max_subscriptions as usize;
         let failure = if verdicts.iter().any(|verdict| verdict.reason == Some(crate::room::UNAVAILABLE)) {

@@ -6,17 +6,19 @@ mod command;
 mod deliver;
 mod http;
 mod lifecycle;
+mod presence;
 mod stream;
 mod timers;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use crate::core::{Core, body};
 use crate::fanout::{Frame, FrameClass, Outbox};
 use crate::id::{ConnId, RoomId, Seq, UserId};
 use crate::input::Identity;
 use crate::map::Map;
-use crate::peer::{Caller, ReplyBody};
+use crate::peer::{Caller, Presence, ReplyBody};
 use crate::rate::{Bucket, MinuteCount, Rate};
 use crate::time::{Mono, WallMs};
 use crate::wheel::Wheel;
@@ -56,6 +58,8 @@ struct SessionUser {
     expires: Mono,
     /// `token_expiring` was pushed.
     warned: bool,
+    /// The user's presence, if it has changed while commands were under way.
+    moved: Option<Arc<Presence>>,
 }
 
 /// A subscription, or the replay of a conversation.

@@ -1,6 +1,7 @@
 //! What users write into the store: creations and revocations.
 
 use super::create::{Creation, What};
+use super::presence::status_updated;
 use super::{User, Users, empty_reply};
 use crate::core::{Core, body, error, store_unavailable};
 use crate::id::{ShardId, UserId};
@@ -8,9 +9,9 @@ use crate::journal::Key;
 use crate::journal_batch::Building;
 use crate::peer::{Caller, Origin, PeerMessage};
 use crate::store::{Duplicate, Earlier, Revocation, RoomKind, RoomMeta, UserRow, Write};
-use crate::time::Mono;
-use crate::wire::ErrorCode;
+use crate::time::{Mono, WallMs};
 use crate::wire::json::object;
+use crate::wire::{ErrorCode, Status};
 
 /// A change under way.
 #[derive(Debug)]
@@ -33,10 +34,32 @@ pub(super) enum UserOpKind {
         named: Option<Box<str>>,
         revocations: Vec<Revocation>,
     },
+    Status {
+        origin: Option<Origin>,
+        status: Status,
+        message: Option<Box<str>>,
+    },
+    /// The last connection has ended; nobody waits for it.
+    LastSeen {
+        at: WallMs,
+    },
+    /// Of the user's first waiting block, which has the origin.
+    Block {
+        target: UserId,
+        on: bool,
+        at: WallMs,
+    },
     Nothing,
 }
 
 impl UserOp {
+    /// Whether it was an end of the last connection, and says this time now.
+    pub(super) fn moved_last_seen(&mut self, to: WallMs) -> bool {
+        let UserOpKind::LastSeen { at } = &mut self.kind else { return false };
+        *at = to;
+        true
+    }
+
     pub(super) fn new(kind: UserOpKind, admitted: Mono) -> UserOp {
         UserOp { kind, admitted }
     }
@@ -159,6 +182,16 @@ impl Users {
                     });
                 }
             }
+            UserOpKind::Status { status, message, .. } => {
+                batch.write(Write::Status { user_id, status: *status, message: message.clone() });
+            }
+            UserOpKind::LastSeen { at } => batch.write(Write::LastSeen { user_id, at: *at }),
+            UserOpKind::Block { target: blocked_id, on: true, at } => {
+                batch.write(Write::Block { user_id, blocked_id: *blocked_id, at: *at });
+            }
+            UserOpKind::Block { target: blocked_id, on: false, .. } => {
+                batch.write(Write::Unblock { user_id, blocked_id: *blocked_id });
+            }
             UserOpKind::Nothing => {}
         }
     }
@@ -183,7 +216,14 @@ impl Users {
                         }
                     }
                 }
-                UserOpKind::Nothing => {}
+                UserOpKind::Status { origin, status, message } => {
+                    if let Some(origin) = origin {
+                        core.reply(origin, Ok(status_updated(status, message.as_deref())), None);
+                    }
+                    self.status_committed(core, user_id, status, message);
+                }
+                UserOpKind::Block { target, on, .. } => self.block_written(core, user_id, target, on),
+                UserOpKind::LastSeen { .. } | UserOpKind::Nothing => {}
             }
         }
     }
@@ -217,21 +257,29 @@ impl Users {
         let Some(op) = self.map.get_mut(&user_id).and_then(|user| user.pending.get_mut(index)) else { return };
         match std::mem::replace(&mut op.kind, UserOpKind::Nothing) {
             UserOpKind::Create { creation, .. } => self.creation_refused(core, *creation, error),
-            UserOpKind::Revoke { origin: Some(origin), .. } => core.reply(origin, Err(error), None),
-            UserOpKind::Revoke { .. } | UserOpKind::Nothing => {}
+            UserOpKind::Revoke { origin: Some(origin), .. } | UserOpKind::Status { origin: Some(origin), .. } => {
+                core.reply(origin, Err(error), None);
+            }
+            UserOpKind::Block { .. } => self.fail_block(core, user_id, error),
+            UserOpKind::Revoke { .. } | UserOpKind::Status { .. } | UserOpKind::LastSeen { .. } => {}
+            UserOpKind::Nothing => {}
         }
     }
 
-    /// Answers revocations that have waited for the database since before this time; they stay under way. A creation
-    /// waits for its outcome.
+    /// Answers what has waited for the database since before this time; it stays under way. So does what waits behind it.
     pub fn time_out(&mut self, core: &mut Core, user_id: UserId, before: Mono) {
         let Some(user) = self.map.get_mut(&user_id) else { return };
-        for op in user.pending.iter_mut().take_while(|op| op.admitted <= before) {
-            if let UserOpKind::Revoke { origin, .. } = &mut op.kind
-                && let Some(origin) = origin.take()
-            {
-                core.reply(origin, Err(store_unavailable()), None);
-            }
+        let ops = user.pending.iter_mut().take_while(|op| op.admitted <= before);
+        let under_way = ops.filter_map(|op| match &mut op.kind {
+            UserOpKind::Revoke { origin, .. } | UserOpKind::Status { origin, .. } => origin.take(),
+            UserOpKind::Create { creation, .. } => creation.origin.take(),
+            UserOpKind::Block { .. } | UserOpKind::LastSeen { .. } | UserOpKind::Nothing => None,
+        });
+        let creations = user.creations.iter_mut().take_while(|creation| creation.since <= before);
+        let blocks = user.blockings.iter_mut().take_while(|blocking| blocking.since <= before);
+        let behind = creations.filter_map(|c| c.origin.take()).chain(blocks.filter_map(|b| b.origin.take()));
+        for origin in under_way.chain(behind) {
+            core.reply(origin, Err(store_unavailable()), None);
         }
     }
 

@@ -2,18 +2,21 @@
 //! order.
 
 use super::change::{UserOp, UserOpKind};
-use super::{CREATIONS_MAX, Users};
+use super::{Users, queue_full};
 use crate::core::{Core, LoadFor, Outcome, body, error, overloaded, store_unavailable};
 use crate::id::{RoomId, UserId};
 use crate::peer::{Caller, Origin, PeerMessage};
 use crate::store::{Earlier, Load, LoadError, Loaded, RoomKind, RoomMeta, Standing, UserRow};
+use crate::time::Mono;
 use crate::wire::encode::dm_created;
 use crate::wire::{ClientKey, CommandError, CreateDm, CreateRoom, ErrorCode, Visibility};
 
 /// A creation that waits or is under way.
 #[derive(Debug)]
 pub(super) struct Creation {
-    pub origin: Origin,
+    /// Taken when it was answered before the outcome.
+    pub origin: Option<Origin>,
+    pub since: Mono,
     pub caller: Caller,
     pub what: What,
     /// What the store said, while an id is waited for.
@@ -41,7 +44,7 @@ impl Users {
             let error = CommandError::field("max_members", "over limits.max_members_per_room");
             return core.reply(origin, Err(Box::new(error)), None);
         }
-        self.queue(core, Creation { origin, caller, what: What::Room(create), known: None });
+        self.queue(core, origin, caller, What::Room(create));
     }
 
     pub(super) fn create_dm(&mut self, core: &mut Core, origin: Origin, caller: Caller, create: Box<CreateDm>) {
@@ -50,22 +53,21 @@ impl Users {
             Ok(users) => {
                 let pair = (!create.group).then(|| (users[0], users[1]));
                 let what = What::Dm { users, pair, client: create.client };
-                self.queue(core, Creation { origin, caller, what, known: None });
+                self.queue(core, origin, caller, what);
             }
         }
     }
 
-    fn queue(&mut self, core: &mut Core, creation: Creation) {
-        if let Err(error) = core.admit(creation.caller.user_id) {
-            return core.reply(creation.origin, Err(error), None);
+    fn queue(&mut self, core: &mut Core, origin: Origin, caller: Caller, what: What) {
+        if let Err(error) = core.admit(caller.user_id) {
+            return core.reply(origin, Err(error), None);
         }
-        let user_id = creation.caller.user_id;
-        let caller = creation.caller.clone();
+        let (user_id, since) = (caller.user_id, core.now.mono);
         let user = self.user(core, &caller);
-        if user.creations.len() >= CREATIONS_MAX {
-            return core.reply(creation.origin, Err(overloaded()), None);
+        if queue_full(user.creations.len()) {
+            return core.reply(origin, Err(overloaded()), None);
         }
-        user.creations.push_back(creation);
+        user.creations.push_back(Creation { origin: Some(origin), since, caller, what, known: None });
         if user.creations.len() == 1 && !user.creating {
             self.begin_creation(core, user_id);
         }
@@ -92,14 +94,21 @@ impl Users {
     }
 
     fn fail_creation(&mut self, core: &mut Core, user_id: UserId, error: Box<CommandError>) {
-        let creation = self.end_creation(core, user_id);
-        core.reply(creation.origin, Err(error), None);
+        if let Some(origin) = self.end_creation(core, user_id).origin {
+            core.reply(origin, Err(error), None);
+        }
     }
 
     pub(super) fn creation_loaded(&mut self, core: &mut Core, user_id: UserId, result: Result<Loaded, LoadError>) {
-        let Ok(Loaded::Creation { created_rooms, by_client, by_pair, users, blocked_by: _ }) = result else {
+        let Ok(Loaded::Creation { created_rooms, by_client, by_pair, users, blocked_by }) = result else {
             return self.fail_creation(core, user_id, store_unavailable());
         };
+        let front = self.map.get(&user_id).and_then(|user| user.creations.front());
+        let of_two = front.is_some_and(|creation| matches!(creation.what, What::Dm { pair: Some(_), .. }));
+        if by_client.is_none() && of_two && !blocked_by.is_empty() {
+            let error = error(ErrorCode::ConversationBlocked, "that user blocks the caller");
+            return self.fail_creation(core, user_id, error);
+        }
         if let Some(earlier) = by_client.or(by_pair) {
             let Creation { origin, caller, what, .. } = self.end_creation(core, user_id);
             return answer_earlier(core, origin, caller, &what, &earlier);
@@ -116,7 +125,7 @@ impl Users {
         if !waits {
             return;
         }
-        if self.room_ids.left > 0 || self.room_ids.loading {
+        if self.ids.left > 0 || self.ids.loading {
             // More may wait than one block has ids for: the others wait for the next one.
             return self.advance_creation(core, user_id);
         }
@@ -140,13 +149,8 @@ impl Users {
         if let Some(error) = problem {
             return self.fail_creation(core, user_id, error);
         }
-        if self.room_ids.left == 0 {
-            return self.reserve_ids(core); // goes on when they are here
-        }
-        let room_id = RoomId(self.room_ids.next);
-        self.room_ids.next += 1;
-        self.room_ids.left -= 1;
-        self.reserve_ids(core);
+        let Some(id) = self.next_id(core) else { return }; // goes on when they are here
+        let room_id = RoomId(id);
         let user = self.map.get_mut(&user_id).expect("has a creation");
         let mut creation = user.creations.pop_front().expect("has a creation");
         user.creating = true;
@@ -190,18 +194,25 @@ impl Users {
                     pinned_count: 0,
                     blocks: Vec::new(),
                 };
-                let state = Some(Box::new(state));
-                let message = PeerMessage::RoomCreated { room_id, state, duplicate: false, origin, caller };
-                core.send(room_id.home(core.shards), message);
+                // Whoever was told that the outcome is unknown comes again; the room is read then.
+                if let Some(origin) = origin {
+                    let state = Some(Box::new(state));
+                    let message = PeerMessage::RoomCreated { room_id, state, duplicate: false, origin, caller };
+                    core.send(room_id.home(core.shards), message);
+                }
             }
             What::Dm { users, .. } => {
                 let reply = body("dm_created", dm_created(room_id, &users, meta.created_at, Some(false)));
-                core.reply(origin, Ok(reply), None);
+                if let Some(origin) = origin {
+                    core.reply(origin, Ok(reply), None);
+                }
                 let data = dm_created(room_id, &users, meta.created_at, None);
                 let frame = crate::wire::encode::push_frame("dm_created", &data);
                 for user in &participants {
-                    let message = PeerMessage::UserPush { user_id: user.user_id, frame: frame.clone(), notify: None };
-                    core.send(user.user_id.home(core.shards), message);
+                    let (user_id, home) = (user.user_id, user.user_id.home(core.shards));
+                    let others = users.iter().copied().filter(|other| *other != user_id).collect();
+                    core.send(home, PeerMessage::NewContact { user_id, room_id, others });
+                    core.send(home, PeerMessage::UserPush { user_id, frame: frame.clone(), notify: None });
                 }
             }
         }
@@ -227,7 +238,9 @@ impl Users {
     /// A creation that the store refused.
     pub(super) fn creation_refused(&mut self, core: &mut Core, creation: Creation, error: Box<CommandError>) {
         let user_id = creation.caller.user_id;
-        core.reply(creation.origin, Err(error), None);
+        if let Some(origin) = creation.origin {
+            core.reply(origin, Err(error), None);
+        }
         self.creation_written(core, user_id);
     }
 }
@@ -287,7 +300,8 @@ fn new_meta(core: &mut Core, room_id: RoomId, creator: UserId, what: &What) -> R
 }
 
 /// The original reply again, or a conflict.
-fn answer_earlier(core: &mut Core, origin: Origin, caller: Caller, what: &What, earlier: &Earlier) {
+fn answer_earlier(core: &mut Core, origin: Option<Origin>, caller: Caller, what: &What, earlier: &Earlier) {
+    let Some(origin) = origin else { return };
     let (kind, hash) = match what {
         What::Room(create) => (RoomKind::Room, create.client.as_ref().map(|client| client.hash)),
         What::Dm { client, .. } => (RoomKind::Dm, client.as_ref().map(|client| client.hash)),

@@ -1,8 +1,10 @@
 //! Users, homed on this shard: their connections, their rates, what they create and revoke, and the way of all their
 //! commands to the rooms.
 
+mod block;
 mod change;
 mod create;
+mod presence;
 mod query;
 
 use std::collections::VecDeque;
@@ -16,10 +18,12 @@ use crate::peer::{Asker, Caller, Origin, PeerMessage, Reply};
 use crate::rate::{Bucket, Rate};
 use crate::store::{Load, LoadError, Loaded};
 use crate::time::{Mono, WallMs};
-use crate::wire::{CloseCode, Command, CommandError, ErrorCode};
+use crate::wire::{CloseCode, Command, CommandError, ErrorCode, ResumePoint};
 
+use block::Blocking;
 use change::UserOp;
 use create::Creation;
+use presence::Shown;
 
 /// A connection of a user.
 #[derive(Debug)]
@@ -41,23 +45,26 @@ struct User {
     creations: VecDeque<Creation>,
     /// A creation is in the journal: the next one begins after it.
     creating: bool,
+    /// Blocks that wait, the first one under way.
+    blockings: VecDeque<Blocking>,
+    shown: Shown,
     pending: VecDeque<UserOp>,
     submitted: usize,
     used: Mono,
 }
 
-/// Room ids that are ours to give.
+/// Ids of rooms and sanctions that are ours to give.
 #[derive(Debug, Default)]
-struct RoomIds {
+struct Ids {
     next: u64,
     left: u32,
     loading: bool,
 }
 
 /// Ids reserved at a time.
-const ROOM_ID_BLOCK: u32 = 64;
-/// Creations of one user that may wait; beyond: `OVERLOADED`.
-const CREATIONS_MAX: usize = 256;
+const ID_BLOCK: u32 = 64;
+/// Creations, and blocks, of one user that may wait; beyond: `OVERLOADED`.
+const QUEUE_MAX: usize = 256;
 /// Microseconds without a connection after which a user leaves memory (the buckets are full by then).
 const USER_IDLE_US: u64 = 120_000_000;
 
@@ -65,7 +72,11 @@ const USER_IDLE_US: u64 = 120_000_000;
 #[derive(Debug, Default)]
 pub struct Users {
     map: Map<UserId, Box<User>>,
-    room_ids: RoomIds,
+    ids: Ids,
+    /// Users whose presence others have not been told.
+    presence_listed: VecDeque<UserId>,
+    /// Users whose profile could not be asked for, or was not answered.
+    profiles_wanted: VecDeque<UserId>,
 }
 
 /// A command with what its session says.
@@ -94,6 +105,8 @@ impl Users {
                 http: Bucket::full(command_rate(core), now),
                 creations: VecDeque::new(),
                 creating: false,
+                blockings: VecDeque::new(),
+                shown: Shown::default(),
                 pending: VecDeque::new(),
                 submitted: 0,
                 used: now,
@@ -116,6 +129,7 @@ impl Users {
             known.expires_at = expires_at;
             return;
         }
+        let is_first = user.conns.is_empty();
         let mut displaced = None;
         if most > 0 && user.conns.len() >= most {
             displaced = Some(user.conns.remove(0).conn);
@@ -125,13 +139,22 @@ impl Users {
             core.send(conn.shard, PeerMessage::Close { conn, code: CloseCode::Displaced });
         }
         core.send(conn.shard, PeerMessage::Attached { conn });
+        if is_first {
+            self.came_online(core, caller.user_id);
+        }
     }
 
     /// A connection is gone; so are its subscriptions.
     pub fn detach(&mut self, core: &mut Core, conn: ConnId, user_id: UserId, rooms: Vec<RoomId>) {
+        let mut is_last = false;
         if let Some(user) = self.map.get_mut(&user_id) {
+            let before = user.conns.len();
             user.conns.retain(|entry| entry.conn != conn);
             user.used = core.now.mono;
+            is_last = before > 0 && user.conns.is_empty();
+        }
+        if is_last {
+            self.went_offline(core, user_id);
         }
         for room_id in rooms {
             core.send(room_id.home(core.shards), PeerMessage::ConnGone { conn, user_id, room_id });
@@ -143,17 +166,22 @@ impl Users {
         if let Err(error) = self.check_rate(core, &request) {
             return core.reply(request.origin, Err(error), None);
         }
-        let UserCommand { origin, caller, session_id, expires_at, command } = request;
-        if let Some(room_id) = command.room_id() {
-            let home = room_id.home(core.shards);
-            if !core.peer_has_room(home) {
-                return core.reply(origin, Err(overloaded()), None);
+        let UserCommand { origin, caller, session_id, expires_at, mut command } = request;
+        if let Command::SanctionUser(sanction) = &mut *command {
+            match self.next_id(core) {
+                Some(id) => sanction.sanction_id = id,
+                None => return core.reply(origin, Err(overloaded()), None),
             }
-            return core.send(home, PeerMessage::RoomCommand { origin, caller, command });
+        }
+        if let Some(room_id) = command.room_id() {
+            return self.forward(core, room_id, origin, caller, command);
         }
         match *command {
             Command::CreateRoom(create) => self.create_room(core, origin, caller, create),
             Command::CreateDm(create) => self.create_dm(core, origin, caller, create),
+            Command::UpdateStatus { status, message } => self.update_status(core, origin, &caller, status, message),
+            Command::BlockUser { user_id } => self.block(core, origin, caller, user_id, true),
+            Command::UnblockUser { user_id } => self.block(core, origin, caller, user_id, false),
             Command::RevokeSession { session_id: target } => {
                 self.revoke_session(core, origin, &caller, target, &session_id, expires_at);
             }
@@ -164,6 +192,30 @@ impl Users {
             }
             other => self.query(core, origin, &caller, session_id, expires_at, other),
         }
+    }
+
+    /// Sends a command on to its room, with what others may see of the caller.
+    fn forward(&mut self, core: &mut Core, room_id: RoomId, origin: Origin, mut caller: Caller, command: Box<Command>) {
+        let home = room_id.home(core.shards);
+        if !core.peer_has_room(home) {
+            return core.reply(origin, Err(overloaded()), None);
+        }
+        caller.presence = self.stamp(caller.user_id);
+        core.send(home, PeerMessage::RoomCommand { origin, caller, command });
+    }
+
+    /// One part of a `resume` on its way to its room.
+    pub fn resume(
+        &mut self,
+        core: &mut Core,
+        conn: ConnId,
+        mut caller: Caller,
+        ticket: u64,
+        part: u32,
+        at: ResumePoint,
+    ) {
+        caller.presence = self.stamp(caller.user_id);
+        core.send(at.room_id.home(core.shards), PeerMessage::RoomResume { conn, caller, ticket, part, at });
     }
 
     fn check_rate(&mut self, core: &Core, request: &UserCommand) -> Result<(), Box<CommandError>> {
@@ -212,25 +264,38 @@ impl Users {
         match purpose {
             LoadFor::UserQuery { origin, user_id, what } => self.query_loaded(core, origin, user_id, what, result),
             LoadFor::Creation { user_id } => self.creation_loaded(core, user_id, result),
-            LoadFor::RoomIds => self.room_ids_loaded(core, result),
+            LoadFor::Profile { user_id } => self.profile_loaded(core, user_id, result),
+            LoadFor::Block { user_id } => self.block_loaded(core, user_id, result),
+            LoadFor::RoomIds => self.ids_loaded(core, result),
             other => unreachable!("{other:?} is no user's"),
         }
     }
 
     /// Reserves ids ahead of need.
     pub fn reserve_ids(&mut self, core: &mut Core) {
-        if self.room_ids.left < ROOM_ID_BLOCK / 4 && !self.room_ids.loading {
-            self.room_ids.loading = true;
-            core.load_always(Load::ReserveRooms { count: ROOM_ID_BLOCK }, LoadFor::RoomIds);
+        if self.ids.left < ID_BLOCK / 4 && !self.ids.loading {
+            self.ids.loading = true;
+            core.load_always(Load::ReserveRooms { count: ID_BLOCK }, LoadFor::RoomIds);
         }
     }
 
-    fn room_ids_loaded(&mut self, core: &mut Core, result: Result<Loaded, LoadError>) {
-        self.room_ids.loading = false;
+    /// The next id of the block; `None`: more are on their way.
+    fn next_id(&mut self, core: &mut Core) -> Option<u64> {
+        let id = (self.ids.left > 0).then(|| {
+            self.ids.left -= 1;
+            self.ids.next += 1;
+            self.ids.next - 1
+        });
+        self.reserve_ids(core);
+        id
+    }
+
+    fn ids_loaded(&mut self, core: &mut Core, result: Result<Loaded, LoadError>) {
+        self.ids.loading = false;
         if let Ok(Loaded::Reserved(first)) = result {
             // What is left of the block before is given up; ids are plenty.
-            self.room_ids.next = first;
-            self.room_ids.left = ROOM_ID_BLOCK;
+            self.ids.next = first;
+            self.ids.left = ID_BLOCK;
         }
         let mut users: Vec<UserId> =
             self.map.iter().filter(|(_, u)| !u.creations.is_empty()).map(|(id, _)| *id).collect();
@@ -247,10 +312,16 @@ impl Users {
             !user.conns.is_empty()
                 || !user.pending.is_empty()
                 || !user.creations.is_empty()
+                || !user.blockings.is_empty()
+                || user.shown.is_busy()
                 || now.since(user.used) < USER_IDLE_US
         });
         core.stats.users_online = self.map.values().filter(|user| !user.conns.is_empty()).count() as u64;
     }
+}
+
+fn queue_full(waiting: usize) -> bool {
+    waiting >= QUEUE_MAX
 }
 
 fn message_rate(core: &Core) -> Rate {

@@ -3,11 +3,14 @@
 use super::Users;
 use crate::core::{Core, LoadFor, Outcome, UserQuery, body, error, overloaded};
 use crate::id::UserId;
+use crate::input::Role;
 use crate::peer::{Caller, Origin, ReplyBody};
 use crate::room::load_error;
-use crate::store::{DmSummary, Load, LoadError, Loaded, SessionRow, UnreadRow, UserRow};
+use crate::store::{
+    Cursor, DmSummary, EventRecord, Load, LoadError, Loaded, SanctionRow, SessionRow, UnreadRow, UserRow,
+};
 use crate::time::WallMs;
-use crate::wire::encode::{kind_name, message_object, room_object, user_object};
+use crate::wire::encode::{kind_name, message_object, room_object, sanction_object, user_object};
 use crate::wire::json::{Object, object};
 use crate::wire::{Command, ErrorCode};
 
@@ -28,6 +31,24 @@ impl Users {
             }
             Command::GetUnread => (Load::Unread { user_id }, UserQuery::Unread),
             Command::ListDms { limit, cursor } => (Load::DmPage { user_id, limit, cursor }, UserQuery::Dms),
+            Command::GetMentions { limit, cursor } => {
+                (Load::Mentions { reader: user_id, limit, cursor }, UserQuery::Mentions)
+            }
+            Command::SearchMessages(search) => (Load::Search { reader: user_id, search }, UserQuery::Search),
+            Command::ListBlocks => (Load::Blocks { user_id }, UserQuery::Blocks),
+            Command::ListSanctions { room_id: _, user_id: of, active, limit, cursor } => {
+                let is_moderator = caller.role >= Role::Moderator;
+                if !is_moderator && of.is_some_and(|of| of != user_id) {
+                    let error = error(ErrorCode::PermissionDenied, "only moderators see the sanctions of others");
+                    return core.reply(origin, Err(error), None);
+                }
+                let of = if is_moderator { of } else { Some(user_id) };
+                let now = core.now.wall;
+                (Load::Sanctions { room_id: None, user_id: of, active, now, limit, cursor }, UserQuery::Sanctions)
+            }
+            Command::LiftSanction { sanction_id, .. } => {
+                (Load::Sanction { sanction_id }, UserQuery::Lift { caller: caller.clone(), sanction_id })
+            }
             Command::GetUser { user_id } => (Load::User { user_id }, UserQuery::User),
             Command::ListUsers { query, limit, cursor } => (Load::UserPage { query, limit, cursor }, UserQuery::Users),
             Command::ListSessions => {
@@ -73,6 +94,21 @@ impl Users {
             (UserQuery::Dms, Ok(Loaded::DmPage { conversations, next })) => {
                 Ok(list("dm_list", &next, |o| o.array("conversations", &conversations, dm_summary)))
             }
+            (UserQuery::Mentions, Ok(Loaded::Messages { messages, next })) => {
+                Ok(message_list("mentions", &messages, &next, user_id))
+            }
+            (UserQuery::Search, Ok(Loaded::Messages { messages, next })) => {
+                Ok(message_list("search_results", &messages, &next, user_id))
+            }
+            (UserQuery::Blocks, Ok(Loaded::Blocks(rows))) => Ok(block_list(&rows)),
+            (UserQuery::Sanctions, Ok(Loaded::Sanctions { sanctions, next })) => {
+                Ok(sanction_list(core.now.wall, &sanctions, &next))
+            }
+            (UserQuery::Lift { caller, sanction_id }, Ok(Loaded::Sanction(Some(row)))) => {
+                let command = Command::LiftSanction { sanction_id, room_id: Some(row.room_id) };
+                return self.forward(core, row.room_id, origin, caller, Box::new(command));
+            }
+            (UserQuery::Lift { .. }, Ok(Loaded::Sanction(None))) => Err(error(ErrorCode::NotFound, "no such sanction")),
             (UserQuery::User, Ok(Loaded::User(Some(user)))) => Ok(user_body(&user)),
             (UserQuery::User, Ok(Loaded::User(None))) => Err(error(ErrorCode::UserNotFound, "no such user")),
             (UserQuery::Users, Ok(Loaded::UserPage { users, next })) => {
@@ -136,6 +172,28 @@ fn list(kind: &'static str, next: &Option<Box<str>>, fill: impl for<'b> FnOnce(O
     body(kind, object(|o| fill(o).opt_text("next_cursor", next.as_deref()).end()))
 }
 
+fn message_list(kind: &'static str, messages: &[EventRecord], next: &Cursor, _reader: UserId) -> ReplyBody {
+    list(kind, next, |o| o.array("messages", messages, message_object))
+}
+
+fn block_list(rows: &[(UserRow, WallMs)]) -> ReplyBody {
+    let data = object(|o| {
+        o.array("users", rows, |out, (user, at)| {
+            let o = Object::new(out).uint("user_id", user.user_id.0).text("username", &user.username);
+            o.time("blocked_at", *at).end();
+        })
+        .end();
+    });
+    body("block_list", data)
+}
+
+/// The reply to `list_sanctions`.
+pub fn sanction_list(now: WallMs, rows: &[(SanctionRow, Box<str>)], next: &Cursor) -> ReplyBody {
+    list("sanction_list", next, |o| {
+        o.array("sanctions", rows, |out, (row, username)| sanction_object(out, row, username, now))
+    })
+}
+
 fn user_body(user: &UserRow) -> ReplyBody {
     let mut data = Vec::with_capacity(128);
     user_object(&mut data, user);
@@ -152,7 +210,7 @@ fn unread(rows: &[UnreadRow]) -> ReplyBody {
                 .uint("last_seq", row.head.0)
                 .uint("last_read_seq", row.last_read_seq.0)
                 .uint("unread_count", row.unread_count)
-                .uint("mention_count", 0)
+                .uint("mention_count", row.mention_count)
                 .end();
         })
         .end();
@@ -170,6 +228,6 @@ fn dm_summary(out: &mut Vec<u8>, dm: &DmSummary) {
         .uint("last_seq", dm.unread.head.0)
         .uint("last_read_seq", dm.unread.last_read_seq.0)
         .uint("unread_count", dm.unread.unread_count)
-        .flag("is_blocked", false)
+        .flag("is_blocked", dm.is_blocked)
         .end();
 }

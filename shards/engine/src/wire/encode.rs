@@ -4,7 +4,7 @@ use super::json::{Object, object, push_uint};
 use super::{CommandError, RequestId, Visibility};
 use crate::fanout::{FrameBytes, encode_frame};
 use crate::id::{RoomId, Seq, UserId};
-use crate::store::{EventRecord, RoomKind, RoomMeta, UserRow};
+use crate::store::{EventRecord, RoomKind, RoomMeta, SanctionRow, UserRow};
 use crate::time::WallMs;
 
 const TEXT: u8 = 0x81;
@@ -122,6 +122,23 @@ pub fn user_object(out: &mut Vec<u8>, user: &UserRow) {
         .text("role", &user.role)
         .time("created_at", user.created_at)
         .end();
+}
+
+/// A sanction, as moderators and the one it is for read it.
+pub fn sanction_object(out: &mut Vec<u8>, row: &SanctionRow, username: &str, now: WallMs) {
+    let o = Object::new(out)
+        .uint("sanction_id", row.sanction_id)
+        .uint("room_id", row.room_id.0)
+        .uint("user_id", row.user_id.0)
+        .text("username", username)
+        .text("kind", row.kind.name())
+        .text("reason", &row.reason)
+        .uint("actor_id", row.actor_id.0)
+        .time("created_at", row.at)
+        .opt_time("expires_at", row.expires_at)
+        .flag("active", row.is_active(now));
+    let (at, by) = (row.lifted.map(|(at, _)| at), row.lifted.map(|(_, by)| by));
+    o.opt_time("lifted_at", at).opt_uint("lifted_by", by.map(|user| user.0)).end();
 }
 
 /// The `data` of `message_sent`.

@@ -119,6 +119,14 @@ impl<'a> Object<'a> {
         self
     }
 
+    /// RFC 3339 or null.
+    pub fn opt_time(self, name: &str, value: Option<WallMs>) -> Self {
+        match value {
+            Some(value) => self.time(name, value),
+            None => self.raw(name, b"null"),
+        }
+    }
+
     /// An array, each item written by `item`.
     pub fn array<T>(
         mut self,

@@ -1,0 +1,99 @@
+//! Blocks: one of a user at a time, in order. Does the other one exist? Write it. Then tell the conversation of the two,
+//! if there is one by now, so that nothing of the blocked one gets through after the answer.
+
+use super::change::{UserOp, UserOpKind};
+use super::{Users, queue_full};
+use crate::core::{Core, LoadFor, body, error, overloaded, store_unavailable};
+use crate::id::UserId;
+use crate::peer::{Caller, Origin, PeerMessage, ReplyBody};
+use crate::store::{Load, LoadError, Loaded};
+use crate::time::Mono;
+use crate::wire::json::object;
+use crate::wire::{CommandError, ErrorCode};
+
+/// A block (or its end) that waits or is under way.
+#[derive(Debug)]
+pub(super) struct Blocking {
+    /// Taken when it was answered before the outcome.
+    pub origin: Option<Origin>,
+    pub since: Mono,
+    target: UserId,
+    on: bool,
+}
+
+impl Users {
+    pub(super) fn block(&mut self, core: &mut Core, origin: Origin, caller: Caller, target: UserId, on: bool) {
+        if target == caller.user_id {
+            let error = CommandError::field("user_id", "that is the caller");
+            return core.reply(origin, Err(Box::new(error)), None);
+        }
+        let since = core.now.mono;
+        let user = self.user(core, &caller);
+        if queue_full(user.blockings.len()) {
+            return core.reply(origin, Err(overloaded()), None);
+        }
+        user.blockings.push_back(Blocking { origin: Some(origin), since, target, on });
+        if user.blockings.len() == 1 {
+            self.begin_block(core, caller.user_id);
+        }
+    }
+
+    fn begin_block(&mut self, core: &mut Core, user_id: UserId) {
+        let Some(first) = self.map.get(&user_id).and_then(|user| user.blockings.front()) else { return };
+        core.load_always(Load::User { user_id: first.target }, LoadFor::Block { user_id });
+    }
+
+    /// The first one is through.
+    fn end_block(&mut self, core: &mut Core, user_id: UserId) -> Option<Blocking> {
+        let done = self.map.get_mut(&user_id).and_then(|user| user.blockings.pop_front());
+        self.begin_block(core, user_id);
+        done
+    }
+
+    pub(super) fn fail_block(&mut self, core: &mut Core, user_id: UserId, error: Box<CommandError>) {
+        if let Some(Blocking { origin: Some(origin), .. }) = self.end_block(core, user_id) {
+            core.reply(origin, Err(error), None);
+        }
+    }
+
+    pub(super) fn block_loaded(&mut self, core: &mut Core, user_id: UserId, result: Result<Loaded, LoadError>) {
+        let Some(first) = self.map.get(&user_id).and_then(|user| user.blockings.front()) else { return };
+        match result {
+            Ok(Loaded::User(Some(_))) => match core.admit(user_id) {
+                Ok(()) => {
+                    let kind = UserOpKind::Block { target: first.target, on: first.on, at: core.now.wall };
+                    self.push_op(core, user_id, UserOp::new(kind, core.now.mono));
+                }
+                Err(error) => self.fail_block(core, user_id, error),
+            },
+            Ok(Loaded::User(None)) => self.fail_block(core, user_id, error(ErrorCode::UserNotFound, "no such user")),
+            Ok(Loaded::Creation { by_pair, .. }) => {
+                let Some(Blocking { origin, target, on, .. }) = self.end_block(core, user_id) else { return };
+                let reply = block_body(target, on);
+                if let Some(earlier) = by_pair {
+                    let room_id = earlier.room_id;
+                    let (blocker, blocked) = (user_id, target);
+                    let message = PeerMessage::SetBlock { room_id, blocker, blocked, on, origin, reply };
+                    core.send(room_id.home(core.shards), message);
+                } else if let Some(origin) = origin {
+                    core.reply(origin, Ok(reply), None);
+                }
+            }
+            Ok(other) => unreachable!("a block's query was answered with {other:?}"),
+            Err(_) => self.fail_block(core, user_id, store_unavailable()),
+        }
+    }
+
+    /// The first one is committed: is there a conversation of the two? One that is made from here on is read with it.
+    pub(super) fn block_written(&mut self, core: &mut Core, user_id: UserId, target: UserId, on: bool) {
+        self.block_committed(core, user_id, target, on);
+        let pair = Some((user_id.min(target), user_id.max(target)));
+        let load = Load::Creation { user_id, client_id: None, pair, users: Vec::new() };
+        core.load_always(load, LoadFor::Block { user_id });
+    }
+}
+
+fn block_body(target: UserId, on: bool) -> ReplyBody {
+    let kind = if on { "user_blocked" } else { "user_unblocked" };
+    body(kind, object(|o| o.uint("user_id", target.0).end()))
+}
