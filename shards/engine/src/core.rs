@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::effect::Effect;
+use crate::fanout::FrameBytes;
 use crate::id::{ConnId, RoomId, Seq, ShardId, UserId};
 use crate::journal::Journal;
 use crate::limits::Limits;
@@ -39,8 +40,14 @@ pub enum LoadFor {
     Members { room_id: RoomId, asked: Vec<UserId> },
     /// A reader's query in a room.
     RoomQuery { room_id: RoomId, origin: Origin, caller: Caller, what: RoomQuery },
-    /// A message that a command depends on.
-    Parent { room_id: RoomId, message_id: Seq },
+    /// A message that a command depends on, with this user's reactions.
+    Message { room_id: RoomId, message_id: Seq, reader: UserId },
+    /// Members of these names.
+    Names { room_id: RoomId, names: Vec<Box<str>> },
+    /// A page of members who are told that they are mentioned.
+    Everyone { room_id: RoomId, author: UserId, frame: FrameBytes },
+    /// How many messages are pinned after retention has removed some.
+    PinCount { room_id: RoomId },
     /// A page of a replay.
     Replay { room_id: RoomId, conn: ConnId, after: Seq },
 }
@@ -85,6 +92,22 @@ pub enum RoomQuery {
     HistoryAroundRest { before: Vec<crate::store::EventRecord>, more_before: bool, limit: u32 },
     /// `get_message`.
     Message,
+    /// `get_edits`.
+    Edits { message_id: Seq },
+    /// `get_thread`.
+    Thread,
+    /// `get_pinned_messages`.
+    Pinned,
+    /// `get_reactions`.
+    Reactions { message_id: Seq },
+    /// `search_messages` in one room.
+    Search,
+    /// `get_room_stats`.
+    Stats,
+    /// `list_sanctions` of a room.
+    Sanctions,
+    /// `lift_sanction`: the one to be lifted.
+    Lift,
     /// `get_members`; `online`: only those who are seen as being there, or not.
     Members { online: Option<bool> },
     /// `mark_read` at this position.

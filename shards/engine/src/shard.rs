@@ -10,7 +10,7 @@ use crate::journal_batch::Building;
 use crate::limits::Limits;
 use crate::map::Map;
 use crate::peer::PeerMessage;
-use crate::room::{Rooms, Work};
+use crate::room::{Rooms, Work, everyone_loaded};
 use crate::session::Sessions;
 use crate::stats::Stats;
 use crate::store::{BatchOutcome, LoadError, Loaded, Writer};
@@ -95,7 +95,11 @@ impl Shard {
             }
             Input::Revoked(revocation) => self.sessions.revoked(core, revocation),
             Input::DisconnectUser { user_id, code } => self.sessions.disconnect_user(core, user_id, code),
-            Input::Retained { .. } => {}
+            Input::Retained { room_id, floor } => {
+                if let Some(room) = self.rooms.get(room_id) {
+                    room.retained(core, floor);
+                }
+            }
             Input::Tick => self.tick(),
             Input::Drain { reconnect_after_ms } => {
                 core.draining = true;
@@ -223,9 +227,20 @@ impl Shard {
                 Some(room) => room.query_loaded(core, origin, caller, what, result),
                 None => unreachable!("a room with a query under way stays in memory"),
             },
-            LoadFor::Parent { room_id, message_id } => {
+            LoadFor::Message { room_id, message_id, reader } => {
                 if let Some(room) = self.rooms.get(room_id) {
-                    room.parent_loaded(core, message_id, result);
+                    room.message_loaded(core, message_id, reader, result);
+                }
+            }
+            LoadFor::Names { room_id, names } => {
+                if let Some(room) = self.rooms.get(room_id) {
+                    room.names_loaded(core, &names, result);
+                }
+            }
+            LoadFor::Everyone { room_id, author, frame } => everyone_loaded(core, room_id, author, frame, result),
+            LoadFor::PinCount { room_id } => {
+                if let Some(room) = self.rooms.get(room_id) {
+                    room.pins_counted(result);
                 }
             }
             LoadFor::Replay { room_id, conn, after } => {

@@ -1,13 +1,15 @@
 //! Changes on their way to the store: rows for a batch, and what happens when the store does not take them.
 
+use super::recent::Recent;
 use super::submit::idempotency_conflict;
-use super::{OpKind, Room, Tip};
+use super::{OpKind, Ring, Room, SendOp, Tip};
 use crate::core::{Core, body, store_unavailable};
-use crate::id::{ConnId, UserId};
+use crate::id::{ConnId, RoomId, Seq, UserId};
 use crate::journal::Key;
 use crate::journal_batch::Building;
+use crate::map::Map;
 use crate::peer::PeerMessage;
-use crate::store::{Duplicate, EventKind, EventRow, LoadError, MemberRow, RoomState, Write};
+use crate::store::{Duplicate, EventKind, EventRecord, EventRow, LoadError, MemberRow, RoomState, Write};
 use crate::time::Mono;
 use crate::wire::CloseCode;
 use crate::wire::encode::message_sent;
@@ -16,10 +18,12 @@ impl Room {
     /// Adds the rows of the next operation that is not in flight; takes its position.
     pub(super) fn write_next(&mut self, batch: &mut Building) {
         if self.submitted == 0 {
-            self.tip = Tip { head: self.head, message_no: self.message_no, member_count: self.member_count };
+            let (head, message_no, member_count) = (self.head, self.message_no, self.member_count);
+            self.tip = Tip { head, message_no, member_count, ..Tip::default() };
         }
         let room_id = self.meta.room_id;
-        let op = self.pending.get_mut(self.submitted).expect("a turn in the journal for each operation");
+        let index = self.submitted;
+        let op = self.pending.get_mut(index).expect("a turn in the journal for each operation");
         self.submitted += 1;
         let tip = &mut self.tip;
         match &op.kind {
@@ -28,31 +32,51 @@ impl Room {
                 tip.message_no += 1;
             }
             OpKind::Void { .. } => tip.head = tip.head.next(),
+            OpKind::Change(change) if change.what.is_event() => tip.head = tip.head.next(),
             OpKind::Join { .. } => tip.member_count += 1,
             OpKind::Leave { .. } => tip.member_count = tip.member_count.saturating_sub(1),
-            OpKind::MarkRead { .. } | OpKind::Checkpoint | OpKind::Settled(_) => {}
+            OpKind::Change(_) | OpKind::MarkRead { .. } | OpKind::Checkpoint | OpKind::Settled(_) => {}
         }
         op.seq = tip.head;
         op.message_no = tip.message_no;
+        if let OpKind::Change(_) = op.kind {
+            let (seq, message_no) = (op.seq, op.message_no);
+            let OpKind::Change(mut change) = std::mem::replace(&mut op.kind, OpKind::Checkpoint) else {
+                unreachable!()
+            };
+            self.write_change(&mut change, seq, message_no, batch);
+            self.pending[index].kind = OpKind::Change(change);
+            return;
+        }
+        let op = &self.pending[index];
         match &op.kind {
-            OpKind::Send(send) => batch.event(EventRow {
-                room_id,
-                seq: op.seq,
-                kind: EventKind::Message,
-                at: send.at,
-                message_no: op.message_no,
-                author_id: Some(op.user_id),
-                client: send.message.client.clone(),
-                content: Some(send.message.content.clone()),
-                parent_id: send.parent_id,
-                data: send.message.metadata.clone(),
-                mentions: Box::default(),
-                reason: None,
-            }),
+            OpKind::Change(_) => unreachable!("written above"),
+            OpKind::Send(send) => {
+                batch.event(EventRow {
+                    room_id,
+                    seq: op.seq,
+                    kind: EventKind::Message,
+                    at: send.at,
+                    message_no: op.message_no,
+                    author_id: Some(op.user_id),
+                    client: send.message.client.clone(),
+                    content: Some(send.message.content.clone()),
+                    parent_id: send.parent_id,
+                    data: send.message.metadata.clone(),
+                    mentions: send.mentioned.users.clone(),
+                    reason: None,
+                });
+                if send.parent_id.is_some() || send.mentioned.everyone || !send.mentioned.users.is_empty() {
+                    write_send(&mut self.tip, &self.ring, &self.older, room_id, op.seq, send, batch);
+                }
+            }
             OpKind::Void { at, .. } => {
                 batch.event(EventRow::new(room_id, op.seq, EventKind::Void, *at, op.message_no));
             }
-            OpKind::Join { at, .. } => {
+            OpKind::Join { at, invited, .. } => {
+                if *invited {
+                    batch.write(Write::DropInvite { room_id, user_id: op.user_id });
+                }
                 let member = MemberRow {
                     user_id: op.user_id,
                     role: "member".into(),
@@ -61,11 +85,11 @@ impl Room {
                     last_read_no: op.message_no,
                 };
                 batch.write(Write::PutMember { room_id, member });
-                batch.write(Write::MemberCount { room_id, count: tip.member_count });
+                batch.write(Write::MemberCount { room_id, count: self.tip.member_count });
             }
             OpKind::Leave { .. } => {
                 batch.write(Write::DropMember { room_id, user_id: op.user_id });
-                batch.write(Write::MemberCount { room_id, count: tip.member_count });
+                batch.write(Write::MemberCount { room_id, count: self.tip.member_count });
             }
             OpKind::MarkRead { seq, message_no, .. } => {
                 let (user_id, seq, message_no) = (op.user_id, *seq, *message_no);
@@ -91,6 +115,7 @@ impl Room {
     pub fn drop_duplicate(&mut self, core: &mut Core, index: usize, duplicate: &Duplicate) {
         let Some(op) = self.pending.get_mut(index) else { return };
         let OpKind::Send(send) = &op.kind else { return };
+        let root = send.parent_id;
         let key = send.message.client.as_ref().map(|client| (op.user_id, client.id.clone()));
         let hash = send.message.client.as_ref().map(|client| client.hash);
         let user_id = op.user_id;
@@ -100,6 +125,9 @@ impl Room {
             Err(idempotency_conflict())
         };
         op.kind = OpKind::Settled(outcome);
+        if let Some(root) = root {
+            self.release_message(root);
+        }
         if let (Some(key), Some(stored)) = (key, duplicate.hash) {
             self.clients_pending.remove(&key);
             debug_assert_eq!(key.0, user_id);
@@ -111,6 +139,7 @@ impl Room {
     pub fn refuse_op(&mut self, core: &mut Core, index: usize, cause: &str) {
         let (is_event, at) = match self.pending.get(index).map(|op| &op.kind) {
             Some(OpKind::Send(send)) => (true, send.at),
+            Some(OpKind::Change(change)) => (change.what.is_event(), change.at),
             Some(OpKind::Void { .. } | OpKind::Settled(_)) | None => return,
             Some(_) => (false, core.now.wall),
         };
@@ -122,12 +151,22 @@ impl Room {
 
     /// Takes back what an operation under way has entered besides itself.
     fn forget_change(&mut self, index: usize) {
-        let op = &self.pending[index];
+        let op = &mut self.pending[index];
         let user_id = op.user_id;
         match &op.kind {
+            OpKind::Change(_) => {
+                let kind = std::mem::replace(&mut op.kind, OpKind::Checkpoint);
+                if let OpKind::Change(change) = kind {
+                    self.end(&change);
+                }
+            }
             OpKind::Send(send) => {
+                let root = send.parent_id;
                 if let Some(client) = &send.message.client {
                     self.clients_pending.remove(&(user_id, client.id.clone()));
+                }
+                if let Some(root) = root {
+                    self.release_message(root);
                 }
             }
             OpKind::Join { .. } => {
@@ -173,16 +212,17 @@ impl Room {
         if state.head > self.head && has_hole {
             self.drop_subscribers(core);
         }
-        for record in &state.tail {
-            if record.row.seq > self.head {
-                self.message_no = record.row.message_no;
-                self.deliver(core, record);
-            }
+        if state.head > self.head {
+            self.take_over(core, &state.tail);
         }
         self.head = self.head.max(state.head);
         self.message_no = self.message_no.max(state.message_no);
         self.member_count = state.member_count;
         self.meta = state.meta;
+        self.floor = state.floor;
+        self.roles = state.roles;
+        self.pinned_count = state.pinned_count;
+        self.blocks = state.blocks;
         // Only what was asked for is known anew. Nobody is forgotten: changes under way rest on who is a member.
         for user in asked {
             self.members.insert(*user, None);
@@ -193,6 +233,31 @@ impl Room {
         let turns = self.held.take().unwrap_or(0);
         core.journal.requeue(Key::Room(self.id()), turns);
         self.retry_waiting(core);
+    }
+
+    /// Somebody else has written: all messages in memory are as they now are, and what is new is delivered.
+    fn take_over(&mut self, core: &mut Core, tail: &[EventRecord]) {
+        let known = self.head;
+        let held: Vec<Seq> = self.holds.keys().copied().collect();
+        for seq in held {
+            // A change under way needs its message; what the other writer did to it comes with the tail or is missed
+            // in memory only.
+            if let Some(message) = self.ring.get(seq).cloned() {
+                self.older.insert(seq, Some(message));
+            }
+        }
+        let holds = &self.holds;
+        self.older.retain(|seq, _| holds.contains_key(seq));
+        self.own_reactions.clear();
+        self.ring = super::Ring::new(Seq(tail.first().map_or(known.0, |first| first.row.seq.0 - 1)), &core.limits);
+        for record in tail {
+            if record.row.seq > known {
+                self.message_no = record.row.message_no;
+                self.deliver(core, record);
+            } else {
+                self.remember(record);
+            }
+        }
     }
 
     /// Asks for the room's present state, and for that of every membership that is known here.
@@ -240,6 +305,29 @@ impl Room {
             self.load_again(core);
         }
         self.retry_waiting(core);
+    }
+}
+
+/// What a message changes besides its own row: the count of its thread, and inboxes of mentions.
+fn write_send(
+    tip: &mut Tip,
+    ring: &Ring,
+    older: &Map<Seq, Option<Recent>>,
+    room_id: RoomId,
+    seq: Seq,
+    send: &SendOp,
+    batch: &mut Building,
+) {
+    if let Some(root) = send.parent_id {
+        let known = ring.get(root).or_else(|| older.get(&root)?.as_ref());
+        let committed = known.and_then(|message| message.state.as_ref()).map_or(0, |state| state.thread_count);
+        let count = tip.threads.entry(root).or_insert(committed);
+        *count += 1;
+        batch.write(Write::ThreadCount { room_id, message_id: root, count: *count });
+    }
+    let (users, everyone) = (send.mentioned.users.clone(), send.mentioned.everyone);
+    if everyone || !users.is_empty() {
+        batch.write(Write::Mentions { room_id, message_id: seq, at: send.at, users, everyone });
     }
 }
 

@@ -1,15 +1,16 @@
 //! Changes that are committed: applied, answered, pushed. The reply first, then the push.
 
+use super::mentions::Notice;
+use super::recent::Recent;
 use super::{CHECKPOINT_EVENTS, Done, Op, OpKind, Room, SendOp};
 use crate::core::{Core, Outcome, body};
 use crate::id::{Seq, ShardId, UserId};
 use crate::peer::{Caller, Origin, PeerMessage, SubChange};
 use crate::room::query::read_marked;
-use crate::room::ring::Recent;
-use crate::store::{EventKind, EventRecord, EventRow, MemberRow, RoomKind};
+use crate::store::{EventKind, EventRecord, EventRow, MemberRow, PARTICIPANTS_MAX, RoomKind};
 use crate::time::WallMs;
 use crate::wire::ResumePoint;
-use crate::wire::encode::{message_object, message_sent, preview, push_frame, room_seq, void_object};
+use crate::wire::encode::{message_sent, preview, push_frame, room_seq};
 use crate::wire::json::object;
 
 impl Room {
@@ -34,13 +35,16 @@ impl Room {
         core.stats.ack_us.record(core.now.mono.since(admitted));
         match kind {
             OpKind::Send(send) => self.apply_send(core, *send, user_id, origin, repeats, seq, message_no),
+            OpKind::Change(change) => self.apply_change(core, *change, origin, seq),
             OpKind::Void { at, error } => {
                 for origin in origin.into_iter().chain(repeats) {
                     self.settle(core, user_id, origin, Err(error.clone()), None);
                 }
                 self.deliver(core, &void_record(self.id(), seq, at, message_no));
             }
-            OpKind::Join { caller, at, point } => self.apply_join(core, origin, &caller, at, &point, seq, message_no),
+            OpKind::Join { caller, at, point, .. } => {
+                self.apply_join(core, origin, &caller, at, &point, seq, message_no)
+            }
             OpKind::Leave { caller } => self.apply_leave(core, origin, &caller),
             OpKind::MarkRead { caller, seq, message_no } => self.apply_read(core, origin, &caller, seq, message_no),
             OpKind::Settled(outcome) => {
@@ -77,7 +81,7 @@ impl Room {
         seq: Seq,
         message_no: u64,
     ) {
-        let SendOp { username, at, parent_id, message } = send;
+        let SendOp { username, at, parent_id, mentioned, message } = send;
         self.message_no = message_no;
         if let Some(member) = self.member_mut(user_id) {
             member.last_read_seq = seq;
@@ -107,10 +111,33 @@ impl Room {
             content: Some(message.content),
             parent_id,
             data: message.metadata,
-            mentions: Box::default(),
+            mentions: mentioned.users.clone(),
             reason: None,
         };
-        self.deliver(core, &EventRecord { row, username: Some((&*username).into()), state: None });
+        let record = EventRecord { row, username: Some((&*username).into()), state: None };
+        self.deliver(core, &record);
+        let answered = parent_id.map(|root| self.answered(root, user_id)).unwrap_or_default();
+        let content = record.row.content.as_deref().unwrap_or("");
+        let notice = Notice { author_id: user_id, message_id: seq, content };
+        self.notify(core, &notice, &mentioned, &answered);
+    }
+
+    /// A thread has one answer more; those to be told of it.
+    fn answered(&mut self, root: Seq, author: UserId) -> Vec<UserId> {
+        let mut answered = Vec::new();
+        self.change_message(root, |message| {
+            let root_author = message.author_id;
+            let state = message.state_mut();
+            state.thread_count += 1;
+            answered = state.participants.clone();
+            if !state.participants.contains(&author) && state.participants.len() < PARTICIPANTS_MAX {
+                state.participants.push(author);
+            }
+            answered.extend(root_author.filter(|user| !answered.contains(user)));
+            message.encode(None);
+        });
+        self.release_message(root);
+        answered
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -135,6 +162,7 @@ impl Room {
             last_read_no: message_no,
         };
         self.set_member(caller.user_id, &caller.username, Some(member));
+        self.forget_name(&caller.username);
         if let Some(origin) = origin {
             self.busy_mut(origin.asker).changes -= 1;
             self.forget_idle(origin.asker);
@@ -147,6 +175,7 @@ impl Room {
         self.unlock(caller.user_id);
         self.member_count = self.member_count.saturating_sub(1);
         self.set_member(caller.user_id, &caller.username, None);
+        self.forget_name(&caller.username);
         self.expel(core, caller.user_id);
         if let Some(origin) = origin {
             let reply = body("room_left", room_seq(self.id(), self.head));
@@ -164,8 +193,11 @@ impl Room {
                 // A member whom memory has let go meanwhile is no stranger: it is committed.
                 let is_stranger = known;
                 let unread = self.message_no.saturating_sub(message_no);
-                let result =
-                    if is_stranger { Err(self.stranger_error()) } else { Ok(read_marked(self.id(), seq, unread)) };
+                let result = if is_stranger {
+                    Err(self.stranger_error(caller))
+                } else {
+                    Ok(read_marked(self.id(), seq, unread))
+                };
                 if let Some(origin) = origin {
                     self.settle(core, caller.user_id, origin, result, None);
                 }
@@ -222,7 +254,7 @@ impl Room {
                 }
             }
             RoomKind::Dm => {
-                let notify = dm_notification(record);
+                let notify = (record.row.kind == EventKind::Message).then(|| dm_notification(record)).flatten();
                 for user in &self.participants {
                     let notify = notify.clone().filter(|_| Some(user.user_id) != record.row.author_id);
                     let message = PeerMessage::UserPush { user_id: user.user_id, frame: frame.clone(), notify };
@@ -234,10 +266,15 @@ impl Room {
 
     /// Keeps an event in memory as the head.
     pub(super) fn remember(&mut self, record: &EventRecord) -> crate::fanout::FrameBytes {
-        let recent = encode_event(record);
+        let recent = Recent::new(record);
         let frame = recent.frame.clone();
         self.head = self.head.max(record.row.seq);
-        self.ring.push(record.row.seq, recent);
+        let (holds, older) = (&self.holds, &mut self.older);
+        self.ring.push(record.row.seq, recent, |seq, gone| {
+            if holds.contains_key(&seq) && gone.is_message() {
+                older.insert(seq, Some(gone));
+            }
+        });
         if let (Some(author), Some(client)) = (record.row.author_id, &record.row.client) {
             let key = (author, client.id.clone());
             self.remember_client(key, record.row.seq, record.row.at, client.hash, CLIENTS_MAX);
@@ -259,32 +296,6 @@ impl Room {
 
 /// Client ids kept when a room is loaded.
 const CLIENTS_MAX: usize = 256;
-
-/// The push of an event, with its `data` findable.
-pub(super) fn encode_event(record: &EventRecord) -> Recent {
-    let row = &record.row;
-    let mut data = Vec::with_capacity(384 + row.content.as_ref().map_or(0, |c| c.len()));
-    let kind = match row.kind {
-        EventKind::Message => {
-            message_object(&mut data, record);
-            "message"
-        }
-        EventKind::Void => {
-            data.extend_from_slice(&void_object(row.room_id, row.seq, row.at));
-            "void"
-        }
-        _ => unreachable!("not yet"),
-    };
-    let frame = push_frame(kind, &data);
-    let end = frame.len() as u32 - 1;
-    Recent {
-        data: end - data.len() as u32..end,
-        frame,
-        message_no: row.message_no,
-        is_message: row.kind == EventKind::Message,
-        parent_id: row.parent_id,
-    }
-}
 
 fn void_record(room_id: crate::id::RoomId, seq: Seq, at: WallMs, message_no: u64) -> EventRecord {
     let row = EventRow::new(room_id, seq, EventKind::Void, at, message_no);

@@ -30,9 +30,13 @@ impl Room {
 
     /// Enters a committed membership, or its end.
     pub(super) fn set_member(&mut self, user_id: UserId, username: &str, member: Option<MemberRow>) {
+        let is_in = member.is_some();
         let fresh =
             || Standing { user_id, username: username.into(), member: None, invited: false, sanctions: Vec::new() };
         self.members.entry(user_id).or_default().get_or_insert_with(fresh).member = member;
+        if let (Some(Some(standing)), true) = (self.members.get_mut(&user_id), is_in) {
+            standing.invited = false;
+        }
     }
 
     /// Notes users whose memberships are to be loaded.
@@ -156,6 +160,16 @@ impl Room {
             }
         }
         self.forget_presence(user);
+    }
+
+    /// Ends all subscriptions: the room is gone.
+    pub(super) fn expel_all(&mut self, core: &mut Core) {
+        let mut users: Vec<UserId> = self.subs.values().map(|sub| sub.0).collect();
+        users.sort_unstable();
+        users.dedup();
+        for user in users {
+            self.expel(core, user);
+        }
     }
 
     /// Pushes something that may be dropped.

@@ -8,13 +8,17 @@
 mod change;
 mod commit;
 mod members;
+mod mentions;
 mod presence;
 mod query;
+mod recent;
 mod replay;
+mod rights;
 mod ring;
 mod submit;
 mod table;
 mod typing;
+mod verb;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -23,16 +27,30 @@ use crate::core::Outcome;
 use crate::id::{ConnId, RoomId, Seq, UserId};
 use crate::map::Map;
 use crate::peer::{Asker, Caller, Origin};
-use crate::store::{RoomMeta, RoomState, Standing, UserRow};
+use crate::store::{RoleRow, RoomMeta, RoomState, Standing, UserRow};
 use crate::time::{Mono, WallMs};
 use crate::wire::{Command, CommandError, ResumePoint, SendMessage};
 
+pub use mentions::everyone_loaded;
 use presence::Online;
 pub use presence::{ask_status, presence_frame};
 pub use query::load_error;
 pub use ring::Ring;
 pub use table::{Rooms, UNAVAILABLE};
 use typing::Typing;
+
+use mentions::KnownName;
+use recent::Recent;
+use verb::ChangeOp;
+
+/// The text that a command wants to be read.
+fn content_of(command: &Command) -> Option<&str> {
+    match command {
+        Command::SendMessage(send) => Some(&send.content),
+        Command::EditMessage(edit) => Some(&edit.content),
+        _ => None,
+    }
+}
 
 /// Something to be done in a room.
 #[derive(Debug)]
@@ -108,6 +126,7 @@ struct Op {
 #[derive(Debug)]
 enum OpKind {
     Send(Box<SendOp>),
+    Change(Box<ChangeOp>),
     /// The store refused the event; its place stays.
     Void {
         at: WallMs,
@@ -116,6 +135,8 @@ enum OpKind {
     Join {
         caller: Caller,
         at: WallMs,
+        /// There was an invitation.
+        invited: bool,
         point: ResumePoint,
     },
     Leave {
@@ -135,7 +156,9 @@ enum OpKind {
 struct SendOp {
     username: Arc<str>,
     at: WallMs,
+    /// The root of its thread.
     parent_id: Option<Seq>,
+    mentioned: mentions::Mentioned,
     message: SendMessage,
 }
 
@@ -148,17 +171,19 @@ struct Done {
 }
 
 /// Where the events of the batch being built have come to.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 struct Tip {
     head: Seq,
     message_no: u64,
     member_count: u32,
+    /// Counts of reactions that changes in flight come to.
+    reactions: Map<(Seq, Box<str>), u32>,
+    /// Counts of answers that sends in flight come to.
+    threads: Map<Seq, u32>,
 }
 
 /// Events after which the read positions of their authors are folded into the members' rows.
 const CHECKPOINT_EVENTS: u64 = 256;
-/// Looked-up messages remembered outside the ring; all are forgotten beyond.
-const PARENTS_MAX: usize = 256;
 
 /// One room.
 #[derive(Debug)]
@@ -210,9 +235,32 @@ pub struct Room {
 
     waiting: VecDeque<Waiting>,
     busy: Map<Asker, Busy>,
-    /// Root of the thread of a looked-up message; `None`: no such message.
-    parents: Map<Seq, Option<Seq>>,
-    parents_loading: Vec<Seq>,
+    /// Messages outside the ring that were looked up; `None`: no such message.
+    older: Map<Seq, Option<Recent>>,
+    /// Looked up now, with the reader whose reactions are asked for.
+    older_loading: Vec<(Seq, UserId)>,
+    /// Messages that something under way needs in memory.
+    holds: Map<Seq, u32>,
+    /// Messages with an edit, deletion or pin under way.
+    sealed: Map<Seq, u32>,
+    /// Users with a reaction under way.
+    reacting: Map<(Seq, UserId), u32>,
+    /// Reactions of users whom memory does not list (messages with very many).
+    own_reactions: Map<(Seq, UserId), Vec<Box<str>>>,
+    names: Map<Box<str>, KnownName>,
+    names_loading: Vec<Box<str>>,
+
+    /// The last event that retention has removed.
+    floor: Seq,
+    roles: Vec<RoleRow>,
+    pinned_count: u32,
+    pending_pins: u32,
+    /// Changes under way that everything else waits for.
+    barriers: u32,
+    /// It is gone; what still asks for it is told so.
+    deleted: bool,
+    /// When members sent last, in rooms with slow mode.
+    last_sent: Map<UserId, WallMs>,
     used: Mono,
 }
 
@@ -250,8 +298,21 @@ impl Room {
             since_checkpoint: 0,
             waiting: VecDeque::new(),
             busy: Map::default(),
-            parents: Map::default(),
-            parents_loading: Vec::new(),
+            older: Map::default(),
+            older_loading: Vec::new(),
+            holds: Map::default(),
+            sealed: Map::default(),
+            reacting: Map::default(),
+            own_reactions: Map::default(),
+            names: Map::default(),
+            names_loading: Vec::new(),
+            floor: state.floor,
+            roles: state.roles,
+            pinned_count: state.pinned_count,
+            pending_pins: 0,
+            barriers: 0,
+            deleted: false,
+            last_sent: Map::default(),
             used: core.now.mono,
             meta: state.meta,
         };
@@ -276,8 +337,9 @@ impl Room {
             && self.busy.is_empty()
             && !self.members_loading
             && self.held.is_none()
-            && self.parents_loading.is_empty()
             && self.typing.is_empty()
             && !self.online.is_dirty()
+            && self.older_loading.is_empty()
+            && self.names_loading.is_empty()
     }
 }

@@ -1,16 +1,20 @@
 //! Reading: from memory where it holds the answer, else from the store. Nothing beyond the committed head is shown.
 
+use super::recent::Recent;
+use super::verb::{Decided, Decision, Found, lifted_body, no_message};
 use super::{OpKind, Room, Work};
-use crate::core::{Core, LoadFor, Outcome, RoomQuery, body, error, overloaded, store_unavailable};
+use crate::core::{Core, LoadFor, Outcome, RoomQuery, body, overloaded, store_unavailable};
 use crate::id::{RoomId, Seq, UserId};
 use crate::peer::{Caller, Origin, ReplyBody, StatusPage};
-use crate::store::{EventRecord, Load, LoadError, Loaded, RoomKind};
-use crate::wire::encode::message_object;
-use crate::wire::json::object;
-use crate::wire::{CommandError, ErrorCode, HistoryAnchor};
+use crate::store::{EditRow, EventRecord, Load, LoadError, Loaded, ReactionRow, RoomKind, RoomStats, SanctionRow};
+use crate::time::WallMs;
+use crate::user::sanction_list;
+use crate::wire::encode::{message_for, message_for_moderator, opt_time};
+use crate::wire::json::{Object, object};
+use crate::wire::{Command, CommandError, HistoryAnchor, Permission};
 
 impl Room {
-    fn start_query(&mut self, core: &mut Core, origin: Origin, caller: Caller, load: Load, what: RoomQuery) {
+    pub(super) fn start_query(&mut self, core: &mut Core, origin: Origin, caller: Caller, load: Load, what: RoomQuery) {
         self.busy_mut(origin.asker).queries += 1;
         let purpose = LoadFor::RoomQuery { room_id: self.id(), origin, caller, what };
         if let Err(LoadFor::RoomQuery { origin, caller, .. }) = core.load(load, purpose) {
@@ -33,24 +37,21 @@ impl Room {
         what: RoomQuery,
         result: Result<Loaded, LoadError>,
     ) {
-        if !self.is_member(caller.user_id) && self.members.contains_key(&caller.user_id) {
-            let error = self.stranger_error();
+        let known = self.members.contains_key(&caller.user_id);
+        if known && self.require(&caller, Permission::Read).is_err() {
+            let error = self.stranger_error(&caller);
             self.end_query(core, &caller, origin, Err(error));
             return self.retry_waiting(core);
         }
+        let reader = caller.user_id;
         match (what, result) {
             (_, Err(failure)) => self.end_query(core, &caller, origin, Err(load_error(failure))),
-            (RoomQuery::History, Ok(Loaded::History { messages, more })) => {
-                let reply = self.history_of_records(&messages, more);
+            (RoomQuery::History, Ok(Loaded::History { mut messages, more })) => {
+                let reply = self.history_of_records(reader, &mut messages, more);
                 self.end_query(core, &caller, origin, Ok(reply));
             }
             (RoomQuery::HistoryAround { center, limit }, Ok(Loaded::History { messages, more })) => {
-                let load = Load::HistoryAfter {
-                    room_id: self.id(),
-                    after: center,
-                    limit: limit.max(1),
-                    reader: caller.user_id,
-                };
+                let load = Load::HistoryAfter { room_id: self.id(), after: center, limit: limit.max(1), reader };
                 let what = RoomQuery::HistoryAroundRest { before: messages, more_before: more, limit };
                 self.busy_mut(origin.asker).queries -= 1;
                 self.start_query(core, origin, caller, load, what);
@@ -62,15 +63,12 @@ impl Room {
             ) => {
                 let more_after = more || messages.len() > limit as usize;
                 before.extend(messages.into_iter().take(limit as usize));
-                let reply = self.history_of_records(&before, more_after || more_before);
+                let reply = self.history_of_records(reader, &mut before, more_after || more_before);
                 self.end_query(core, &caller, origin, Ok(reply));
             }
-            (RoomQuery::Message, Ok(Loaded::Message(record))) => {
-                let result = match record {
-                    Some(record) if record.row.seq <= self.head => Ok(message_body(|out| message_object(out, &record))),
-                    _ => Err(no_message()),
-                };
-                self.end_query(core, &caller, origin, result);
+            (RoomQuery::Lift, Ok(Loaded::Sanction(row))) => {
+                self.busy_mut(origin.asker).queries -= 1;
+                self.lift_loaded(core, origin, caller, row);
             }
             (RoomQuery::Members { online }, Ok(Loaded::MemberPage { members, next })) => {
                 return self.member_page(
@@ -83,28 +81,169 @@ impl Room {
             (RoomQuery::MarkRead { seq }, Ok(Loaded::Events(events))) => {
                 self.mark_read_at(core, origin, caller, seq, &events);
             }
-            (what, Ok(other)) => unreachable!("{what:?} was answered with {other:?}"),
+            (what, Ok(found)) => {
+                let outcome = self.query_outcome(core.now.wall, &caller, what, found);
+                self.end_query(core, &caller, origin, outcome);
+            }
         }
         self.retry_waiting(core);
     }
 
-    /// A looked-up message is here: what waited for it goes on.
-    pub fn parent_loaded(&mut self, core: &mut Core, message_id: Seq, result: Result<Loaded, LoadError>) {
-        self.parents_loading.retain(|loading| *loading != message_id);
-        if let Ok(Loaded::Message(record)) = result {
-            if self.parents.len() >= super::PARENTS_MAX {
-                self.parents.clear();
+    /// The answers that are only shown.
+    fn query_outcome(&self, now: WallMs, caller: &Caller, what: RoomQuery, found: Loaded) -> Outcome {
+        let reader = caller.user_id;
+        Ok(match (what, found) {
+            (RoomQuery::Message, Loaded::Message(record)) => {
+                let Some(mut record) = record.filter(|record| record.row.seq <= self.head) else {
+                    return Err(no_message());
+                };
+                let moderates = self.has(caller, Permission::DeleteAny);
+                self.scrub(std::slice::from_mut(&mut *record));
+                message_body(|out| match moderates {
+                    true => message_for_moderator(out, &record, reader),
+                    false => message_for(out, &record, reader),
+                })
             }
-            let root = record.map(|record| record.row.parent_id.unwrap_or(message_id));
-            self.parents.insert(message_id, root);
-            return self.retry_waiting(core);
+            (RoomQuery::Edits { message_id }, Loaded::Edits(edits)) => {
+                let deleted = self.recent(message_id).is_some_and(Recent::is_deleted);
+                if edits.is_empty() || deleted && !self.has(caller, Permission::DeleteAny) {
+                    return Err(no_message());
+                }
+                self.edits_body(message_id, &edits)
+            }
+            (RoomQuery::Thread, Loaded::Thread { parent: Some(mut parent), mut messages, more }) => {
+                self.scrub(std::slice::from_mut(&mut *parent));
+                self.scrub(&mut messages);
+                let shown = messages.iter().filter(|record| record.row.seq <= self.head);
+                let data = object(|mut o| {
+                    message_for(o.key("parent"), &parent, reader);
+                    o.array("messages", shown, |out, record| message_for(out, record, reader))
+                        .flag("has_more", more)
+                        .end();
+                });
+                body("thread", data)
+            }
+            (RoomQuery::Thread, Loaded::Thread { .. }) => return Err(no_message()),
+            (RoomQuery::Pinned, Loaded::Pinned(messages)) => {
+                self.messages_of("pinned_messages", reader, messages, None)
+            }
+            (RoomQuery::Search, Loaded::Messages { messages, next }) => {
+                self.messages_of("search_results", reader, messages, Some(next.as_deref()))
+            }
+            (RoomQuery::Reactions { message_id }, Loaded::Reactions(rows)) => self.reactions_body(message_id, &rows),
+            (RoomQuery::Stats, Loaded::RoomStats(stats)) => self.stats_body(&stats),
+            (RoomQuery::Sanctions, Loaded::Sanctions { sanctions, next }) => sanction_list(now, &sanctions, &next),
+            (what, other) => unreachable!("{what:?} was answered with {other:?}"),
+        })
+    }
+
+    fn edits_body(&self, message_id: Seq, edits: &[EditRow]) -> ReplyBody {
+        let data = object(|o| {
+            o.uint("room_id", self.id().0)
+                .uint("message_id", message_id.0)
+                .array("edits", edits, |out, edit| {
+                    Object::new(out)
+                        .text("content", &edit.content)
+                        .time("edited_at", edit.edited_at)
+                        .uint("editor_id", edit.editor_id.0)
+                        .opt_text("reason", edit.reason.as_deref())
+                        .end();
+                })
+                .end();
+        });
+        body("edits", data)
+    }
+
+    fn reactions_body(&self, message_id: Seq, rows: &[ReactionRow]) -> ReplyBody {
+        let data = object(|o| {
+            o.uint("room_id", self.id().0)
+                .uint("message_id", message_id.0)
+                .array("reactions", rows, |out, row| {
+                    Object::new(out)
+                        .text("emoji", &row.emoji)
+                        .uint("count", u64::from(row.count))
+                        .array("users", &row.users, |out, (user, name)| {
+                            Object::new(out).uint("user_id", user.0).text("username", name).end();
+                        })
+                        .end();
+                })
+                .end();
+        });
+        body("reactions", data)
+    }
+
+    fn stats_body(&self, stats: &RoomStats) -> ReplyBody {
+        let data = object(|o| {
+            let mut o = o
+                .uint("room_id", self.id().0)
+                .uint("message_count", stats.message_count)
+                .uint("member_count", u64::from(self.member_count))
+                .uint("online_count", self.online.len() as u64)
+                .uint("pinned_count", u64::from(self.pinned_count))
+                .uint("active_members_1h", stats.active_members_1h);
+            opt_time(o.key("last_message_at"), stats.last_message_at);
+            o.uint("messages_24h", stats.messages_24h).end();
+        });
+        body("room_stats", data)
+    }
+
+    /// The sanction to be lifted was read.
+    fn lift_loaded(&mut self, core: &mut Core, origin: Origin, caller: Caller, row: Option<Box<SanctionRow>>) {
+        let sanction_id = row.as_ref().map_or(0, |row| row.sanction_id);
+        let outcome = match self.lift(core, &caller, row) {
+            Ok(Some(change)) => return self.push_change(core, origin, caller, change),
+            Ok(None) => Ok(lifted_body(self, sanction_id)),
+            Err(error) => Err(error),
+        };
+        self.forget_idle(origin.asker);
+        self.answer(core, caller.user_id, origin, outcome, None);
+    }
+
+    /// A looked-up message is here: what waited for it goes on.
+    pub fn message_loaded(
+        &mut self,
+        core: &mut Core,
+        message_id: Seq,
+        reader: UserId,
+        result: Result<Loaded, LoadError>,
+    ) {
+        self.older_loading.retain(|loading| *loading != (message_id, reader));
+        let Ok(Loaded::Message(record)) = result else {
+            return self.refuse_waiting(core, names_message);
+        };
+        if self.own_reactions.len() >= OWN_REACTIONS_MAX {
+            self.own_reactions.clear();
         }
-        // The database does not answer: the waiting sends are told so.
+        match record {
+            None => self.keep_older(message_id, None),
+            Some(record) => {
+                let loaded = Recent::new(&record);
+                if !loaded.knows(reader) || self.recent(message_id).is_some_and(|known| !known.knows(reader)) {
+                    let own = loaded.own_reactions(reader).map(Into::into).collect();
+                    self.own_reactions.insert((message_id, reader), own);
+                }
+                if self.recent(message_id).is_some() {
+                    // What memory has is not older than the answer, but it may not know the thread's participants.
+                    let participants = record.state.map(|state| state.participants).unwrap_or_default();
+                    self.change_message(message_id, |known| {
+                        if known.state.as_ref().is_some_and(|state| state.participants.is_empty()) {
+                            known.state_mut().participants = participants.clone();
+                        }
+                    });
+                } else {
+                    self.keep_older(message_id, Some(loaded));
+                }
+            }
+        }
+        self.retry_waiting(core);
+    }
+
+    /// The database does not answer: the commands that need it are told so.
+    pub(super) fn refuse_waiting(&mut self, core: &mut Core, needs_it: impl Fn(&Command) -> bool) {
         let waiting = std::mem::take(&mut self.waiting);
         for entry in waiting {
-            let needs_it = matches!(&entry.work, Work::Command { command, .. }
-                if matches!(&**command, crate::wire::Command::SendMessage(send) if send.parent_id == Some(message_id)));
-            if needs_it {
+            let hit = matches!(&entry.work, Work::Command { command, .. } if needs_it(command));
+            if hit {
                 let asker = entry.work.asker();
                 self.busy_mut(asker).waiting -= 1;
                 self.forget_idle(asker);
@@ -116,16 +255,112 @@ impl Room {
         self.retry_waiting(core);
     }
 
-    pub(super) fn query_history(
-        &mut self,
-        core: &mut Core,
-        origin: Origin,
-        caller: Caller,
-        anchor: HistoryAnchor,
-        limit: u32,
-    ) -> Option<Work> {
+    /// Retention has removed events.
+    pub fn retained(&mut self, core: &mut Core, floor: Seq) {
+        self.floor = self.floor.max(floor.min(self.head));
+        self.ring.trim(self.floor);
+        let (floor, holds) = (self.floor, &self.holds);
+        self.older.retain(|seq, _| *seq > floor || holds.contains_key(seq));
+        if self.pinned_count > 0 {
+            let load = Load::Pinned { room_id: self.id(), reader: UserId(0) };
+            core.load_always(load, LoadFor::PinCount { room_id: self.id() });
+        }
+    }
+
+    /// How many messages are pinned after that.
+    pub fn pins_counted(&mut self, result: Result<Loaded, LoadError>) {
+        if let Ok(Loaded::Pinned(pinned)) = result
+            && self.pending_pins == 0
+        {
+            self.pinned_count = pinned.len() as u32;
+        }
+    }
+
+    /// Commands that only read.
+    pub(super) fn decide_query(&mut self, core: &mut Core, caller: &Caller, command: &Command) -> Decided {
+        use Command as C;
+        let (room_id, reader) = (self.id(), caller.user_id);
+        self.require(caller, Permission::Read)?;
+        Ok(match command {
+            C::GetMembers { role, online, limit, cursor, .. } => {
+                // Who is there in a conversation is known at its participants' homes.
+                let is_room = self.meta.kind == RoomKind::Room;
+                let among = (*online == Some(true) && is_room).then(|| self.online.seen_by(reader));
+                let load =
+                    Load::MemberPage { room_id, role: role.clone(), among, limit: *limit, cursor: cursor.clone() };
+                Decision::Ask(load, RoomQuery::Members { online: *online })
+            }
+            C::GetMessage { message_id, .. } => self.decide_get_message(caller, *message_id)?,
+            C::GetHistory { anchor, limit, .. } => self.decide_history(reader, *anchor, *limit),
+            C::GetEdits { message_id, .. } => {
+                match self.find_message(core, reader, *message_id)? {
+                    Found::Soon => return Ok(Decision::Wait),
+                    Found::Nowhere => return Err(no_message()),
+                    Found::Here => {}
+                }
+                let deleted = self.recent(*message_id).is_some_and(Recent::is_deleted);
+                if deleted && !self.has(caller, Permission::DeleteAny) {
+                    return Err(no_message());
+                }
+                Decision::Ask(
+                    Load::Edits { room_id, message_id: *message_id },
+                    RoomQuery::Edits { message_id: *message_id },
+                )
+            }
+            C::GetThread { parent_id, after_id, limit, .. } => {
+                match self.find_message(core, reader, *parent_id)? {
+                    Found::Soon => return Ok(Decision::Wait),
+                    Found::Nowhere => return Err(no_message()),
+                    Found::Here => {}
+                }
+                let root = self.recent(*parent_id).and_then(|message| message.parent_id).unwrap_or(*parent_id);
+                let after = after_id.unwrap_or(root);
+                Decision::Ask(
+                    Load::Thread { room_id, parent_id: root, after, limit: *limit, reader },
+                    RoomQuery::Thread,
+                )
+            }
+            C::GetPinnedMessages { .. } => Decision::Ask(Load::Pinned { room_id, reader }, RoomQuery::Pinned),
+            C::GetReactions { message_id, .. } => {
+                match self.find_message(core, reader, *message_id)? {
+                    Found::Soon => return Ok(Decision::Wait),
+                    Found::Nowhere => return Err(no_message()),
+                    Found::Here => {}
+                }
+                if self.recent(*message_id).is_some_and(Recent::is_deleted) {
+                    return Err(no_message());
+                }
+                let message_id = *message_id;
+                Decision::Ask(Load::Reactions { room_id, message_id }, RoomQuery::Reactions { message_id })
+            }
+            C::SearchMessages(search) => {
+                self.require_member(caller)?;
+                Decision::Ask(Load::Search { reader, search: search.clone() }, RoomQuery::Search)
+            }
+            C::GetRoomStats { .. } => Decision::Ask(Load::RoomStats { room_id, now: core.now.wall }, RoomQuery::Stats),
+            other => unreachable!("{} is no command about a room", other.kind().name()),
+        })
+    }
+
+    fn decide_get_message(&self, caller: &Caller, message_id: Seq) -> Decided {
+        let load = Load::Message { room_id: self.id(), message_id, reader: caller.user_id };
+        if message_id > self.head || message_id <= self.floor {
+            return Err(no_message());
+        }
+        Ok(match self.ring.get(message_id) {
+            Some(recent) if !recent.is_message() => return Err(no_message()),
+            Some(recent)
+                if recent.knows(caller.user_id)
+                    && !(recent.is_deleted() && self.has(caller, Permission::DeleteAny)) =>
+            {
+                message_body(|out| recent.write_for(out, caller.user_id)).into()
+            }
+            _ => Decision::Ask(load, RoomQuery::Message),
+        })
+    }
+
+    fn decide_history(&self, reader: UserId, anchor: HistoryAnchor, limit: u32) -> Decision {
         let room_id = self.id();
-        let reader = caller.user_id;
         let end = self.head.next();
         let (load, what) = match anchor {
             HistoryAnchor::Newest | HistoryAnchor::Before(_) => {
@@ -133,16 +368,14 @@ impl Room {
                     HistoryAnchor::Before(id) => id.min(end),
                     _ => end,
                 };
-                if let Some(reply) = self.history_before(before, limit as usize) {
-                    self.answer(core, caller.user_id, origin, Ok(reply), None);
-                    return None;
+                if let Some(reply) = self.history_before(reader, before, limit as usize) {
+                    return reply.into();
                 }
                 (Load::HistoryBefore { room_id, before: Some(before), limit, reader }, RoomQuery::History)
             }
             HistoryAnchor::After(id) => {
-                if let Some(reply) = self.history_after(id, limit as usize) {
-                    self.answer(core, caller.user_id, origin, Ok(reply), None);
-                    return None;
+                if let Some(reply) = self.history_after(reader, id, limit as usize) {
+                    return reply.into();
                 }
                 (Load::HistoryAfter { room_id, after: id, limit, reader }, RoomQuery::History)
             }
@@ -152,96 +385,95 @@ impl Room {
                 (Load::HistoryBefore { room_id, before: Some(center.next()), limit: below, reader }, what)
             }
         };
-        self.start_query(core, origin, caller, load, what);
-        None
+        Decision::Ask(load, what)
     }
 
-    /// From memory, if it reaches back far enough.
-    fn history_before(&self, before: Seq, limit: usize) -> Option<ReplyBody> {
-        let mut found: Vec<&[u8]> = Vec::with_capacity(limit);
+    /// From memory, if it reaches back far enough and knows the reader's reactions.
+    fn history_before(&self, reader: UserId, before: Seq, limit: usize) -> Option<ReplyBody> {
+        let mut found: Vec<&Recent> = Vec::with_capacity(limit);
         let mut more = false;
-        for (_, recent) in self.ring.before(before).filter(|(_, recent)| recent.is_message) {
+        for (_, recent) in self.ring.before(before).filter(|(_, recent)| recent.is_message()) {
             if found.len() == limit {
                 more = true;
                 break;
             }
-            found.push(recent.data());
+            found.push(recent);
         }
-        if !more && self.ring.first() > Seq(1) {
+        if !more && self.ring.first() > self.floor.next() {
             return None; // older ones may be in the store
         }
         found.reverse();
-        Some(self.history_body(found.into_iter(), more))
+        self.history_of_recent(reader, &found, more)
     }
 
-    fn history_after(&self, after: Seq, limit: usize) -> Option<ReplyBody> {
-        let mut messages = self.ring.after(after)?.filter(|(_, recent)| recent.is_message);
-        let found: Vec<&[u8]> = messages.by_ref().take(limit).map(|(_, recent)| recent.data()).collect();
+    fn history_after(&self, reader: UserId, after: Seq, limit: usize) -> Option<ReplyBody> {
+        let mut messages = self.ring.after(after.max(self.floor))?.filter(|(_, recent)| recent.is_message());
+        let found: Vec<&Recent> = messages.by_ref().take(limit).map(|(_, recent)| recent).collect();
         let more = messages.next().is_some();
-        Some(self.history_body(found.into_iter(), more))
+        self.history_of_recent(reader, &found, more)
     }
 
-    fn history_of_records(&self, records: &[EventRecord], more: bool) -> ReplyBody {
+    fn history_of_recent(&self, reader: UserId, found: &[&Recent], more: bool) -> Option<ReplyBody> {
+        let known = found.iter().all(|recent| recent.knows(reader));
+        known.then(|| self.history_body(found.iter(), more, |out, recent| recent.write_for(out, reader)))
+    }
+
+    fn history_of_records(&self, reader: UserId, records: &mut [EventRecord], more: bool) -> ReplyBody {
+        self.scrub(records);
         let visible = records.iter().filter(|record| record.row.seq <= self.head);
-        let encoded: Vec<Vec<u8>> = visible
-            .map(|record| {
-                let mut out = Vec::with_capacity(512);
-                message_object(&mut out, record);
-                out
-            })
-            .collect();
-        self.history_body(encoded.iter().map(Vec::as_slice), more)
+        self.history_body(visible, more, |out, record| message_for(out, record, reader))
     }
 
-    fn history_body<'a>(&self, messages: impl Iterator<Item = &'a [u8]>, more: bool) -> ReplyBody {
+    /// What was deleted since the store was asked.
+    fn scrub(&self, records: &mut [EventRecord]) {
+        for record in records {
+            if let Some(known) = self.recent(record.row.seq)
+                && let Some(deleted_at) = known.state.as_ref().and_then(|state| state.deleted_at)
+            {
+                record.state.get_or_insert_default().deleted_at = Some(deleted_at);
+            }
+        }
+    }
+
+    fn history_body<T>(
+        &self,
+        messages: impl Iterator<Item = T>,
+        more: bool,
+        write: impl Fn(&mut Vec<u8>, T),
+    ) -> ReplyBody {
         let data = object(|o| {
             o.uint("room_id", self.id().0)
                 .uint("seq", self.head.0)
-                .array("messages", messages, |out, message| out.extend_from_slice(message))
+                .array("messages", messages, write)
                 .flag("has_more", more)
                 .end();
         });
         body("room_history", data)
     }
 
-    pub(super) fn query_message(
-        &mut self,
-        core: &mut Core,
-        origin: Origin,
-        caller: Caller,
-        message_id: Seq,
-    ) -> Option<Work> {
-        let result = match self.ring.get(message_id) {
-            Some(recent) if recent.is_message => Ok(message_body(|out| out.extend_from_slice(recent.data()))),
-            Some(_) => Err(no_message()),
-            None if message_id > self.head || message_id.0 == 0 => Err(no_message()),
-            None => {
-                let load = Load::Message { room_id: self.id(), message_id, reader: caller.user_id };
-                self.start_query(core, origin, caller, load, RoomQuery::Message);
-                return None;
+    /// `{messages, next_cursor?}` of what the store has found.
+    fn messages_of(
+        &self,
+        kind: &'static str,
+        reader: UserId,
+        mut records: Vec<EventRecord>,
+        next: Option<Option<&str>>,
+    ) -> ReplyBody {
+        self.scrub(&mut records);
+        // Search and pins show what is there, not what was.
+        let shown = records.iter().filter(|record| !record.is_deleted());
+        let data = object(|o| {
+            let o = match next {
+                None => o.uint("room_id", self.id().0),
+                Some(_) => o,
+            };
+            let o = o.array("messages", shown, |out, record| message_for(out, record, reader));
+            match next {
+                Some(next) => o.opt_text("next_cursor", next).end(),
+                None => o.end(),
             }
-        };
-        self.answer(core, caller.user_id, origin, result, None);
-        None
-    }
-
-    #[allow(clippy::too_many_arguments)]
-    pub(super) fn query_members(
-        &mut self,
-        core: &mut Core,
-        origin: Origin,
-        caller: Caller,
-        role: Option<Box<str>>,
-        online: Option<bool>,
-        limit: u32,
-        cursor: Option<Box<str>>,
-    ) -> Option<Work> {
-        // Who is there in a conversation is known at its participants' homes.
-        let among =
-            (online == Some(true) && self.meta.kind == RoomKind::Room).then(|| self.online.seen_by(caller.user_id));
-        let load = Load::MemberPage { room_id: self.id(), role, among, limit, cursor };
-        self.start_query(core, origin, caller, load, RoomQuery::Members { online });
-        None
+        });
+        body(kind, data)
     }
 
     pub(super) fn judge_mark_read(
@@ -321,9 +553,26 @@ fn message_body(fill: impl FnOnce(&mut Vec<u8>)) -> ReplyBody {
     body("message", data)
 }
 
-fn no_message() -> Box<CommandError> {
-    error(ErrorCode::MessageNotFound, "no such message")
+/// Whether the command names a message that it depends on.
+fn names_message(command: &Command) -> bool {
+    use Command as C;
+    match command {
+        C::SendMessage(send) => send.parent_id.is_some(),
+        C::EditMessage(_)
+        | C::DeleteMessage { .. }
+        | C::PinMessage { .. }
+        | C::UnpinMessage { .. }
+        | C::AddReaction { .. }
+        | C::RemoveReaction { .. }
+        | C::GetEdits { .. }
+        | C::GetThread { .. }
+        | C::GetReactions { .. } => true,
+        _ => false,
+    }
 }
+
+/// Own reactions remembered outside the messages; all are forgotten beyond.
+const OWN_REACTIONS_MAX: usize = 4096;
 
 /// How a failed query is told to the client.
 pub fn load_error(failure: LoadError) -> Box<CommandError> {

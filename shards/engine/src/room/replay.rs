@@ -5,7 +5,7 @@ use crate::core::{Core, LoadFor, body};
 use crate::fanout::FrameBytes;
 use crate::id::{ConnId, Seq};
 use crate::peer::{Caller, Origin, PeerMessage, ResumeVerdict, SubChange};
-use crate::room::commit::encode_event;
+use crate::room::recent::Recent;
 use crate::store::{Load, LoadError, Loaded, RoomKind};
 use crate::wire::encode::room_object;
 use crate::wire::json::object;
@@ -32,6 +32,8 @@ impl Room {
             refused(Some("ahead"))
         } else if limit > 0 && self.head.0 - last.0 > limit {
             refused(Some("too_far"))
+        } else if last < self.floor {
+            refused(Some("too_old"))
         } else {
             Begin { from: last, recovered: true, reason: None }
         }
@@ -85,7 +87,7 @@ impl Room {
         at: &ResumePoint,
     ) {
         let room_id = self.id();
-        let verdict = if self.is_member(caller.user_id) {
+        let verdict = if self.is_member(caller.user_id) && !self.deleted {
             let begin = self.begin_at(core, at);
             let subscribed = self.meta.kind == RoomKind::Room;
             if subscribed {
@@ -142,7 +144,7 @@ impl Room {
             if record.row.seq != expected {
                 break;
             }
-            frames.push((expected, encode_event(record).frame));
+            frames.push((expected, Recent::new(record).frame));
             expected = expected.next();
         }
         let lost = frames.is_empty() && after < self.head;

@@ -2,31 +2,11 @@
 
 use std::collections::VecDeque;
 
-use crate::fanout::FrameBytes;
-use crate::id::Seq;
+use super::recent::Recent;
+use crate::id::{Seq, UserId};
 use crate::limits::Limits;
-
-/// One recent event.
-#[derive(Debug, Clone)]
-pub struct Recent {
-    /// The push, as receivers get it.
-    pub frame: FrameBytes,
-    /// Where the `data` object lies in `frame`.
-    pub data: std::ops::Range<u32>,
-    /// Messages up to this event.
-    pub message_no: u64,
-    /// A message (else `void`).
-    pub is_message: bool,
-    /// The root of its thread, if it is an answer.
-    pub parent_id: Option<Seq>,
-}
-
-impl Recent {
-    /// The `data` object.
-    pub fn data(&self) -> &[u8] {
-        &self.frame[self.data.start as usize..self.data.end as usize]
-    }
-}
+use crate::store::EventKind;
+use crate::time::WallMs;
 
 /// Consecutive events ending at the head, bounded in number and bytes; the oldest go first.
 #[derive(Debug)]
@@ -45,18 +25,52 @@ impl Ring {
         Ring { head, events: VecDeque::new(), bytes: 0, max_events, max_bytes }
     }
 
-    /// The event after the head. A jump forgets what was before it.
-    pub fn push(&mut self, seq: Seq, event: Recent) {
+    /// The event after the head; what had to go for it is handed to `gone`. A jump forgets what was before it.
+    pub fn push(&mut self, seq: Seq, event: Recent, mut gone: impl FnMut(Seq, Recent)) {
         if seq != self.head.next() {
-            self.events.clear();
-            self.bytes = 0;
+            self.clear();
         }
         self.head = seq;
         self.bytes += event.frame.len();
         self.events.push_back(event);
         while self.events.len() > self.max_events || (self.bytes > self.max_bytes && self.events.len() > 1) {
+            let seq = self.first();
             let oldest = self.events.pop_front().expect("not empty");
             self.bytes -= oldest.frame.len();
+            gone(seq, oldest);
+        }
+    }
+
+    /// Forgets all events; the head stays.
+    pub fn clear(&mut self) {
+        self.events.clear();
+        self.bytes = 0;
+    }
+
+    /// Forgets events up to and including this one.
+    pub fn trim(&mut self, floor: Seq) {
+        while self.first() <= floor {
+            let Some(oldest) = self.events.pop_front() else { break };
+            self.bytes -= oldest.frame.len();
+        }
+    }
+
+    /// Changes an event, if it is here.
+    pub fn change(&mut self, seq: Seq, change: impl FnOnce(&mut Recent)) -> bool {
+        let Some(index) = seq.0.checked_sub(self.first().0) else { return false };
+        let Some(event) = self.events.get_mut(index as usize) else { return false };
+        self.bytes -= event.frame.len();
+        change(event);
+        self.bytes += event.frame.len();
+        true
+    }
+
+    /// Changes all events here that are edits of this message.
+    pub fn change_edits(&mut self, message: Seq, mut change: impl FnMut(&mut Recent)) {
+        for event in self.events.iter_mut().filter(|e| e.kind == EventKind::Edit && e.parent_id == Some(message)) {
+            self.bytes -= event.frame.len();
+            change(event);
+            self.bytes += event.frame.len();
         }
     }
 
@@ -77,6 +91,12 @@ impl Ring {
         let skip = seq.next().0.checked_sub(first.0)? as usize;
         let from = first.0 + skip as u64;
         Some(self.events.iter().skip(skip).enumerate().map(move |(i, event)| (Seq(from + i as u64), event)))
+    }
+
+    /// When this user's newest message here was sent.
+    pub fn last_of(&self, user: UserId) -> Option<WallMs> {
+        let newest = self.events.iter().rev().find(|event| event.is_message() && event.author_id == Some(user));
+        newest.map(|event| event.at)
     }
 
     /// Events before this position that are here, newest first.

@@ -1,14 +1,17 @@
 //! Judging work: what is answered at once, what becomes a change, what must wait.
 
+use super::mentions::Mentioned;
+use super::recent::Recent;
 use super::table::refuse;
+use super::verb::{Decision, Found, no_message};
 use super::{Busy, Op, OpKind, Room, SendOp, Waiting, Work};
-use crate::core::{Core, LoadFor, Outcome, body, error, overloaded};
+use crate::core::{Core, Outcome, body, error, overloaded};
 use crate::id::{Seq, UserId};
 use crate::peer::{Asker, Caller, Origin, SubChange};
-use crate::store::{Load, RoomKind};
-use crate::time::Mono;
+use crate::store::RoomKind;
+use crate::time::{Mono, WallMs};
 use crate::wire::encode::{message_sent, room_seq};
-use crate::wire::{Command, CommandError, ErrorCode, ResumePoint, SendMessage, Visibility};
+use crate::wire::{Command, CommandError, ErrorCode, Permission, ResumePoint, SanctionKind, SendMessage};
 
 /// `Some`: must wait.
 type Verdict = Option<Work>;
@@ -33,7 +36,11 @@ impl Room {
     fn must_wait(&self, work: &Work) -> bool {
         let busy = self.busy.get(&work.asker()).copied().unwrap_or_default();
         let user_changes = work.caller_id().is_some_and(|user| self.locked.contains_key(&user));
-        user_changes || busy.waiting > 0 || busy.queries > 0 || (busy.changes > 0 && !work.is_pipelined())
+        self.barriers > 0
+            || user_changes
+            || busy.waiting > 0
+            || busy.queries > 0
+            || (busy.changes > 0 && !work.is_pipelined())
     }
 
     fn wait(&mut self, core: &mut Core, work: Work, since: Mono) {
@@ -95,15 +102,6 @@ impl Room {
         }
     }
 
-    /// What somebody is told who is no member.
-    pub(super) fn stranger_error(&self) -> Box<CommandError> {
-        if self.meta.kind == RoomKind::Room && self.meta.visibility == Visibility::Public {
-            error(ErrorCode::NotAMember, "not a member of this room")
-        } else {
-            error(ErrorCode::RoomNotFound, "no such room")
-        }
-    }
-
     fn judge(&mut self, core: &mut Core, work: Work) -> Verdict {
         let caller_id = work.caller_id().expect("pages are served before");
         if !self.members.contains_key(&caller_id) {
@@ -126,44 +124,29 @@ impl Room {
     }
 
     fn judge_command(&mut self, core: &mut Core, origin: Origin, caller: Caller, command: Command) -> Verdict {
-        let command = match command {
-            Command::SendMessage(send) => return self.judge_send(core, origin, caller, send),
-            other => other,
-        };
-        let is_member = self.is_member(caller.user_id);
         let result = match command {
-            Command::GetRoom { .. } => {
-                if is_member || self.is_public() {
-                    Ok(self.room_body())
-                } else {
-                    Err(self.stranger_error())
-                }
-            }
+            Command::SendMessage(send) => return self.judge_send(core, origin, caller, send),
+            Command::GetRoom { .. } if self.may_see(&caller) => Ok(self.room_body()),
+            Command::GetRoom { .. } => Err(self.stranger_error(&caller)),
             Command::JoinRoom { at } => return self.judge_join(core, origin, caller, at),
-            _ if !is_member => Err(self.stranger_error()),
             Command::LeaveRoom { .. } => return self.judge_leave(core, origin, caller),
             Command::Subscribe { at } => return self.judge_subscribe(core, origin, &caller, &at),
             Command::Unsubscribe { .. } => return self.judge_unsubscribe(core, origin, &caller),
-            Command::MarkRead { seq, .. } => return self.judge_mark_read(core, origin, caller, seq),
-            Command::Typing { is_typing, .. } => {
-                self.judge_typing(core, origin, &caller, is_typing);
-                return None;
-            }
-            Command::GetMembers { role, online, limit, cursor, .. } => {
-                return self.query_members(core, origin, caller, role, online, limit, cursor);
-            }
-            Command::GetMessage { message_id, .. } => return self.query_message(core, origin, caller, message_id),
-            Command::GetHistory { anchor, limit, .. } => {
-                return self.query_history(core, origin, caller, anchor, limit);
-            }
-            other => unreachable!("{} is no command about a room", other.kind().name()),
+            Command::MarkRead { seq, .. } => match self.require_member(&caller) {
+                Ok(()) => return self.judge_mark_read(core, origin, caller, seq),
+                Err(error) => Err(error),
+            },
+            Command::Typing { is_typing, .. } => match self.require_writer(&caller, Permission::Send, core.now.wall) {
+                Ok(()) => {
+                    self.judge_typing(core, origin, &caller, is_typing);
+                    return None;
+                }
+                Err(error) => Err(error),
+            },
+            other => return self.judge_verb(core, origin, caller, Box::new(other)),
         };
         self.answer(core, caller.user_id, origin, result, None);
         None
-    }
-
-    pub(super) fn is_public(&self) -> bool {
-        self.meta.kind == RoomKind::Room && self.meta.visibility == Visibility::Public
     }
 
     fn judge_send(&mut self, core: &mut Core, origin: Origin, caller: Caller, send: Box<SendMessage>) -> Verdict {
@@ -184,8 +167,8 @@ impl Room {
             Known::New => match self.check_send(core, &caller, &send) {
                 Err(None) => return again(origin, caller, send),
                 Err(Some(error)) => Err(error),
-                Ok(parent_id) => {
-                    self.push_send(core, origin, &caller, *send, parent_id);
+                Ok((parent_id, mentioned)) => {
+                    self.push_send(core, origin, &caller, *send, parent_id, mentioned);
                     return None;
                 }
             },
@@ -213,63 +196,73 @@ impl Room {
         }
     }
 
-    /// `Err(None)`: must wait for data; else the parent to store.
+    /// `Err(None)`: must wait for data; else what the message hangs on and whom it mentions.
     #[allow(clippy::type_complexity)]
     fn check_send(
         &mut self,
         core: &mut Core,
         caller: &Caller,
         send: &SendMessage,
-    ) -> Result<Option<Seq>, Option<Box<CommandError>>> {
+    ) -> Result<(Option<Seq>, Mentioned), Option<Box<CommandError>>> {
         if send.dm_only && self.meta.kind != RoomKind::Dm {
             // In the same words as for a room that is not there.
             return Err(Some(error(ErrorCode::RoomNotFound, "no such room")));
         }
-        if !self.is_member(caller.user_id) {
-            return Err(Some(self.stranger_error()));
-        }
-        if self.meta.archived {
-            return Err(Some(error(ErrorCode::RoomArchived, "the room is archived")));
-        }
+        self.require_writer(caller, Permission::Send, core.now.wall).map_err(Some)?;
+        self.require_unblocked(caller).map_err(Some)?;
         if send.content_chars > core.limits.max_message_length {
-            let mut error = error(ErrorCode::MessageTooLong, "the message is too long");
-            error.field = Some("content");
-            return Err(Some(error));
+            return Err(Some(too_long()));
         }
         let parent_id = match send.parent_id {
-            Some(parent) => self.thread_root(core, caller.user_id, parent)?,
+            Some(parent) => Some(self.thread_root(core, caller.user_id, parent)?),
             None => None,
         };
+        let mentioned = self.mentioned(core, caller, &send.content)?;
         core.admit(caller.user_id).map_err(Some)?;
-        Ok(parent_id)
+        self.keep_pace(caller, core.now.wall).map_err(Some)?;
+        Ok((parent_id, mentioned))
     }
 
-    /// The message that a thread hangs on; `Err(None)`: must be looked up.
-    fn thread_root(
-        &mut self,
-        core: &mut Core,
-        reader: UserId,
-        parent: Seq,
-    ) -> Result<Option<Seq>, Option<Box<CommandError>>> {
-        let not_found = || Some(error(ErrorCode::MessageNotFound, "no such message"));
-        if parent > self.head {
-            return Err(not_found());
+    /// Slow mode: one message of a member in so many seconds.
+    fn keep_pace(&mut self, caller: &Caller, now: WallMs) -> Result<(), Box<CommandError>> {
+        let slow_ms = i64::from(self.meta.slow_mode_s) * 1000;
+        if slow_ms == 0 || self.has(caller, Permission::BypassSlowMode) {
+            return Ok(());
         }
-        if let Some(recent) = self.ring.get(parent) {
-            return if recent.is_message { Ok(recent.parent_id.or(Some(parent))) } else { Err(not_found()) };
+        let last = self.last_sent.get(&caller.user_id).copied().or_else(|| self.ring.last_of(caller.user_id));
+        let left_ms = last.map_or(0, |last| last.0 + slow_ms - now.0);
+        if left_ms > 0 {
+            return Err(crate::user::rate_limited(left_ms.min(slow_ms) as u64));
         }
-        match self.parents.get(&parent) {
-            Some(Some(root)) => Ok(Some(*root)),
-            Some(None) => Err(not_found()),
-            None => {
-                if !self.parents_loading.contains(&parent) {
-                    let load = Load::Message { room_id: self.id(), message_id: parent, reader };
-                    let purpose = LoadFor::Parent { room_id: self.id(), message_id: parent };
-                    core.load(load, purpose).map_err(|_| Some(overloaded()))?;
-                    self.parents_loading.push(parent);
-                }
-                Err(None)
-            }
+        if self.last_sent.len() >= SLOW_KEPT_MAX {
+            self.last_sent.retain(|_, sent| sent.0 + slow_ms > now.0);
+        }
+        self.last_sent.insert(caller.user_id, now);
+        Ok(())
+    }
+
+    /// The message that a thread hangs on, with its participants known; `Err(None)`: must be looked up.
+    fn thread_root(&mut self, core: &mut Core, reader: UserId, parent: Seq) -> Result<Seq, Option<Box<CommandError>>> {
+        let message = self.needed(core, reader, parent)?;
+        if message.is_deleted() {
+            return Err(Some(no_message()));
+        }
+        let root = message.parent_id.unwrap_or(parent);
+        let message = self.needed(core, reader, root)?;
+        let state = message.state.as_deref();
+        if state.is_some_and(|state| state.thread_count > 0 && state.participants.is_empty()) {
+            self.look_up(core, reader, root).map_err(Some)?;
+            return Err(None);
+        }
+        Ok(root)
+    }
+
+    /// A message in memory; `Err(None)`: it is being looked up.
+    fn needed(&mut self, core: &mut Core, reader: UserId, seq: Seq) -> Result<&Recent, Option<Box<CommandError>>> {
+        match self.find_message(core, reader, seq).map_err(Some)? {
+            Found::Here => Ok(self.recent(seq).expect("it was found")),
+            Found::Nowhere => Err(Some(no_message())),
+            Found::Soon => Err(None),
         }
     }
 
@@ -280,13 +273,17 @@ impl Room {
         caller: &Caller,
         message: SendMessage,
         parent_id: Option<Seq>,
+        mentioned: Mentioned,
     ) {
+        if let Some(root) = parent_id {
+            self.hold_message(root);
+        }
         let bytes = 256 + message.content.len() + message.metadata.as_ref().map_or(0, |m| m.len());
         if let Some(client) = &message.client {
             let number = self.popped + self.pending.len() as u64;
             self.clients_pending.insert((caller.user_id, client.id.clone()), number);
         }
-        let send = SendOp { username: caller.username.clone(), at: core.now.wall, parent_id, message };
+        let send = SendOp { username: caller.username.clone(), at: core.now.wall, parent_id, mentioned, message };
         self.push_op(core, OpKind::Send(Box::new(send)), caller.user_id, Some(origin), bytes);
     }
 
@@ -320,8 +317,10 @@ impl Room {
             Err(self.dm_error(caller.user_id))
         } else if self.is_member(caller.user_id) {
             return self.join_as_member(core, origin, &caller, &at);
-        } else if !self.is_public() {
-            Err(self.stranger_error())
+        } else if !self.may_see(&caller) {
+            Err(self.stranger_error(&caller))
+        } else if self.active_sanction(caller.user_id, SanctionKind::Ban, core.now.wall).is_some() {
+            Err(error(ErrorCode::Sanctioned, "banned from this room"))
         } else if self.meta.archived {
             Err(error(ErrorCode::RoomArchived, "the room is archived"))
         } else if self.member_count + self.pending_joins >= self.meta.max_members {
@@ -335,7 +334,8 @@ impl Room {
                 self.pending_joins += 1;
                 *self.locked.entry(caller.user_id).or_default() += 1;
                 let user_id = caller.user_id;
-                let kind = OpKind::Join { caller, at: core.now.wall, point: at };
+                let invited = self.is_invited(user_id);
+                let kind = OpKind::Join { caller, at: core.now.wall, invited, point: at };
                 self.push_op(core, kind, user_id, Some(origin), 256);
             }
         }
@@ -348,18 +348,15 @@ impl Room {
     }
 
     fn judge_subscribe(&mut self, core: &mut Core, origin: Origin, caller: &Caller, at: &ResumePoint) -> Verdict {
-        if self.meta.kind == RoomKind::Dm {
-            let error = self.dm_error(caller.user_id);
-            self.answer(core, caller.user_id, origin, Err(error), None);
-        } else {
-            self.answer_joined(core, origin, caller, at, "subscribed");
+        match self.require_room(caller).and_then(|()| self.require_member(caller)) {
+            Err(error) => self.answer(core, caller.user_id, origin, Err(error), None),
+            Ok(()) => self.answer_joined(core, origin, caller, at, "subscribed"),
         }
         None
     }
 
     fn judge_unsubscribe(&mut self, core: &mut Core, origin: Origin, caller: &Caller) -> Verdict {
-        if self.meta.kind == RoomKind::Dm {
-            let error = self.dm_error(caller.user_id);
+        if let Err(error) = self.require_room(caller).and_then(|()| self.require_member(caller)) {
             self.answer(core, caller.user_id, origin, Err(error), None);
             return None;
         }
@@ -373,8 +370,17 @@ impl Room {
     }
 
     fn judge_leave(&mut self, core: &mut Core, origin: Origin, caller: Caller) -> Verdict {
-        let result = if self.meta.kind == RoomKind::Dm {
-            Err(self.dm_error(caller.user_id))
+        let result = if let Err(error) = self.require_room(&caller) {
+            Err(error)
+        } else if !self.is_member(caller.user_id) {
+            match self.decide_decline(&caller) {
+                Ok(Decision::Change(change)) => {
+                    self.push_change(core, origin, caller, change);
+                    return None;
+                }
+                Ok(_) => unreachable!("declined or refused"),
+                Err(error) => Err(error),
+            }
         } else if self.meta.owner_id == Some(caller.user_id) {
             Err(error(ErrorCode::Conflict, "the owner cannot leave before passing the ownership on"))
         } else {
@@ -390,14 +396,6 @@ impl Room {
         }
         None
     }
-
-    fn dm_error(&self, caller: UserId) -> Box<CommandError> {
-        if self.is_member(caller) {
-            error(ErrorCode::InvalidRequest, "not possible in a conversation")
-        } else {
-            error(ErrorCode::RoomNotFound, "no such room")
-        }
-    }
 }
 
 enum Known {
@@ -405,6 +403,16 @@ enum Known {
     /// Index into `pending`.
     UnderWay(usize),
     Done(Outcome),
+}
+
+/// Members whose last message is remembered in rooms with slow mode.
+const SLOW_KEPT_MAX: usize = 16_384;
+
+/// `MESSAGE_TOO_LONG`.
+pub(super) fn too_long() -> Box<CommandError> {
+    let mut error = error(ErrorCode::MessageTooLong, "the message is too long");
+    error.field = Some("content");
+    error
 }
 
 pub(super) fn idempotency_conflict() -> Box<CommandError> {

@@ -24,6 +24,7 @@ use block::Blocking;
 use change::UserOp;
 use create::Creation;
 use presence::Shown;
+pub use query::sanction_list;
 
 /// A connection of a user.
 #[derive(Debug)]

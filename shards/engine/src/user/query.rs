@@ -10,7 +10,7 @@ use crate::store::{
     Cursor, DmSummary, EventRecord, Load, LoadError, Loaded, SanctionRow, SessionRow, UnreadRow, UserRow,
 };
 use crate::time::WallMs;
-use crate::wire::encode::{kind_name, message_object, room_object, sanction_object, user_object};
+use crate::wire::encode::{kind_name, message_for, room_object, sanction_object, user_object};
 use crate::wire::json::{Object, object};
 use crate::wire::{Command, ErrorCode};
 
@@ -91,9 +91,9 @@ impl Users {
                 o.array("rooms", &rooms, |out, room| room_object(out, &room.meta, room.member_count, room.head))
             })),
             (UserQuery::Unread, Ok(Loaded::Unread(rows))) => Ok(unread(&rows)),
-            (UserQuery::Dms, Ok(Loaded::DmPage { conversations, next })) => {
-                Ok(list("dm_list", &next, |o| o.array("conversations", &conversations, dm_summary)))
-            }
+            (UserQuery::Dms, Ok(Loaded::DmPage { conversations, next })) => Ok(list("dm_list", &next, |o| {
+                o.array("conversations", &conversations, |out, dm| dm_summary(out, dm, user_id))
+            })),
             (UserQuery::Mentions, Ok(Loaded::Messages { messages, next })) => {
                 Ok(message_list("mentions", &messages, &next, user_id))
             }
@@ -172,8 +172,12 @@ fn list(kind: &'static str, next: &Option<Box<str>>, fill: impl for<'b> FnOnce(O
     body(kind, object(|o| fill(o).opt_text("next_cursor", next.as_deref()).end()))
 }
 
-fn message_list(kind: &'static str, messages: &[EventRecord], next: &Cursor, _reader: UserId) -> ReplyBody {
-    list(kind, next, |o| o.array("messages", messages, message_object))
+fn message_list(kind: &'static str, messages: &[EventRecord], next: &Cursor, reader: UserId) -> ReplyBody {
+    list(kind, next, |o| {
+        // Search and inbox show what is there, not what was.
+        let shown = messages.iter().filter(|record| !record.is_deleted());
+        o.array("messages", shown, |out, record| message_for(out, record, reader))
+    })
 }
 
 fn block_list(rows: &[(UserRow, WallMs)]) -> ReplyBody {
@@ -218,10 +222,10 @@ fn unread(rows: &[UnreadRow]) -> ReplyBody {
     body("unread", data)
 }
 
-fn dm_summary(out: &mut Vec<u8>, dm: &DmSummary) {
+fn dm_summary(out: &mut Vec<u8>, dm: &DmSummary, reader: UserId) {
     let mut o = Object::new(out).uint("conversation_id", dm.unread.room_id.0).array("users", &dm.users, user_object);
     match &dm.last_message {
-        Some(record) => message_object(o.key("last_message"), record),
+        Some(record) => message_for(o.key("last_message"), record, reader),
         None => o.key("last_message").extend_from_slice(b"null"),
     }
     o.uint("epoch", dm.unread.epoch)

@@ -1,10 +1,10 @@
 //! What clients read, encoded once: envelopes, and the objects that several commands and pushes share.
 
-use super::json::{Object, object, push_uint};
+use super::json::{Object, object, push_string, push_uint};
 use super::{CommandError, RequestId, Visibility};
 use crate::fanout::{FrameBytes, encode_frame};
 use crate::id::{RoomId, Seq, UserId};
-use crate::store::{EventRecord, RoomKind, RoomMeta, SanctionRow, UserRow};
+use crate::store::{EventKind, EventRecord, MessageState, RoomKind, RoomMeta, SanctionRow, UserRow};
 use crate::time::WallMs;
 
 const TEXT: u8 = 0x81;
@@ -59,30 +59,179 @@ pub fn error_object(out: &mut Vec<u8>, error: &CommandError) {
     object.end();
 }
 
-/// The message object, the `data` of a `message` push.
-pub fn message_object(out: &mut Vec<u8>, record: &EventRecord) {
+/// Where the parts of a message (or edit) lie that may change later, as ranges of its `data`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spans {
+    /// The value of `content`.
+    pub content: (u32, u32),
+    /// From `thread_count` to the value of `reactions`; of an edit the value of `mentions`.
+    pub state: (u32, u32),
+    /// The value of `metadata`.
+    pub metadata: (u32, u32),
+    /// The value of `edited_at`.
+    pub edited_at: (u32, u32),
+}
+
+/// The message object without `me`, the `data` of a `message` push.
+pub fn message_object(out: &mut Vec<u8>, record: &EventRecord) -> Spans {
+    message_with(out, record, None, false)
+}
+
+/// The message object as a reader gets it: with `me` in its reactions.
+pub fn message_for(out: &mut Vec<u8>, record: &EventRecord, reader: UserId) {
+    message_with(out, record, Some(reader), false);
+}
+
+/// The same for one who may read what is deleted until it leaves the database.
+pub fn message_for_moderator(out: &mut Vec<u8>, record: &EventRecord, reader: UserId) {
+    message_with(out, record, Some(reader), true);
+}
+
+fn message_with(out: &mut Vec<u8>, record: &EventRecord, reader: Option<UserId>, show_deleted: bool) -> Spans {
     let row = &record.row;
-    Object::new(out)
+    let base = out.len();
+    let shown = show_deleted || !record.is_deleted();
+    let mut spans = Spans::default();
+    let mark = |from: usize, out: &[u8]| ((from - base) as u32, (out.len() - base) as u32);
+    let mut o = Object::new(out)
         .uint("room_id", row.room_id.0)
         .uint("message_id", row.seq.0)
         .uint("seq", row.seq.0)
         .opt_uint("author_id", row.author_id.map(|user| user.0))
-        .opt_text("username", record.username.as_deref())
-        .text("content", row.content.as_deref().unwrap_or(""))
-        .opt_uint("parent_id", row.parent_id.map(|parent| parent.0))
-        .raw(
-            "thread_count",
-            b"0,\"is_pinned\":false,\"is_edited\":false,\"edit_count\":0,\"is_deleted\":false,\"mentions\":[],\"reactions\":[]",
-        )
-        .raw("metadata", row.data.as_deref().unwrap_or("null").as_bytes())
-        .time("created_at", row.at)
-        .raw("edited_at", b"null")
-        .end();
+        .opt_text("username", record.username.as_deref());
+    let out = o.key("content");
+    let from = out.len();
+    push_string(out, row.content.as_deref().filter(|_| shown).unwrap_or(""));
+    spans.content = mark(from, out);
+    let mut o = o.opt_uint("parent_id", row.parent_id.map(|parent| parent.0));
+    let out = o.buffer();
+    out.push(b',');
+    let from = out.len();
+    let mentions = if record.is_deleted() { &[][..] } else { &row.mentions };
+    message_state(out, mentions, record.state.as_deref(), reader);
+    spans.state = mark(from, out);
+    let out = o.key("metadata");
+    let from = out.len();
+    out.extend_from_slice(row.data.as_deref().filter(|_| shown).unwrap_or("null").as_bytes());
+    spans.metadata = mark(from, out);
+    let mut o = o.time("created_at", row.at);
+    let out = o.key("edited_at");
+    let from = out.len();
+    opt_time(out, record.state.as_ref().and_then(|state| state.edited_at));
+    spans.edited_at = mark(from, out);
+    o.end();
+    spans
 }
 
-/// `room_id`, `seq`, `at`: what every other sequenced push has.
-pub fn void_object(room_id: RoomId, seq: Seq, at: WallMs) -> Box<[u8]> {
-    object(|o| o.uint("room_id", room_id.0).uint("seq", seq.0).time("at", at).end())
+/// A time or null.
+pub fn opt_time(out: &mut Vec<u8>, at: Option<WallMs>) {
+    match at {
+        Some(at) => {
+            out.push(b'"');
+            at.write_rfc3339(out);
+            out.push(b'"');
+        }
+        None => out.extend_from_slice(b"null"),
+    }
+}
+
+/// The members `thread_count` to `reactions` of a message.
+pub fn message_state(out: &mut Vec<u8>, mentions: &[UserId], state: Option<&MessageState>, reader: Option<UserId>) {
+    let Some(state) = state else {
+        out.extend_from_slice(
+            b"\"thread_count\":0,\"is_pinned\":false,\"is_edited\":false,\"edit_count\":0,\"is_deleted\":false,\"mentions\":[",
+        );
+        user_list(out, mentions);
+        return out.extend_from_slice(b"],\"reactions\":[]");
+    };
+    let reactions = if state.deleted_at.is_some() { &[][..] } else { &state.reactions };
+    Object::resumed(out)
+        .uint("thread_count", u64::from(state.thread_count))
+        .flag("is_pinned", state.pinned.is_some())
+        .flag("is_edited", state.edit_count > 0)
+        .uint("edit_count", u64::from(state.edit_count))
+        .flag("is_deleted", state.deleted_at.is_some())
+        .array("mentions", mentions, |out, user| push_uint(out, user.0))
+        .array("reactions", reactions, |out, reaction| {
+            let o = Object::new(out).text("emoji", &reaction.emoji).uint("count", u64::from(reaction.count));
+            match reader {
+                Some(reader) => o.flag("me", reaction.users.contains(&reader)).end(),
+                None => o.end(),
+            }
+        });
+}
+
+fn user_list(out: &mut Vec<u8>, users: &[UserId]) {
+    for (index, user) in users.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        push_uint(out, user.0);
+    }
+}
+
+/// The `data` of a sequenced push that is no message, and where its content and mentions lie if it is an edit.
+pub fn event_object(out: &mut Vec<u8>, record: &EventRecord) -> Spans {
+    use EventKind as K;
+    let row = &record.row;
+    let base = out.len();
+    let mut spans = Spans::default();
+    let mark = |from: usize, out: &[u8]| ((from - base) as u32, (out.len() - base) as u32);
+    let mut o = Object::new(out).uint("room_id", row.room_id.0).uint("seq", row.seq.0);
+    if let Some(message) = row.parent_id {
+        o = o.uint("message_id", message.0);
+    }
+    if row.kind == K::Edit {
+        let (content, mentions) =
+            if record.is_deleted() { ("", &[][..]) } else { (row.content.as_deref().unwrap_or(""), &*row.mentions) };
+        let out = o.key("content");
+        let from = out.len();
+        push_string(out, content);
+        spans.content = mark(from, out);
+        let out = o.key("mentions");
+        let from = out.len();
+        out.push(b'[');
+        user_list(out, mentions);
+        out.push(b']');
+        spans.state = mark(from, out);
+        o = o.time("edited_at", row.at);
+    }
+    o = match row.kind {
+        K::ReactionAdded | K::ReactionRemoved => {
+            o.opt_uint("user_id", row.author_id.map(|user| user.0)).opt_text("username", record.username.as_deref())
+        }
+        K::Edit => o.opt_uint("editor_id", row.author_id.map(|user| user.0)),
+        K::Void => o,
+        _ => o.opt_uint("actor_id", row.author_id.map(|user| user.0)),
+    };
+    if let Some(inner) = row.data.as_deref().and_then(|data| data.strip_prefix('{')?.strip_suffix('}'))
+        && !inner.is_empty()
+    {
+        let out = o.buffer();
+        out.push(b',');
+        out.extend_from_slice(inner.as_bytes());
+    }
+    o.time("at", row.at).end();
+    spans
+}
+
+/// The type of an event's push.
+pub fn push_kind(kind: EventKind) -> &'static str {
+    match kind {
+        EventKind::Message => "message",
+        EventKind::Void => "void",
+        EventKind::Edit => "message_edited",
+        EventKind::Delete => "message_deleted",
+        EventKind::ReactionAdded => "reaction_added",
+        EventKind::ReactionRemoved => "reaction_removed",
+        EventKind::Pinned => "message_pinned",
+        EventKind::Unpinned => "message_unpinned",
+        EventKind::Kicked => "member_kicked",
+        EventKind::RoleChanged => "member_role_changed",
+        EventKind::Sanctioned => "user_sanctioned",
+        EventKind::RoomUpdated => "room_updated",
+        EventKind::RoomDeleted => "room_deleted",
+    }
 }
 
 /// The room object.

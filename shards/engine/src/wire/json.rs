@@ -59,6 +59,16 @@ impl<'a> Object<'a> {
         Object { out, empty: true }
     }
 
+    /// Goes on where members (none yet) of an object that somebody else opened and closes stand next.
+    pub fn resumed(out: &'a mut Vec<u8>) -> Object<'a> {
+        Object { out, empty: true }
+    }
+
+    /// Where it is written, for members that are ready; the caller writes their commas.
+    pub fn buffer(&mut self) -> &mut Vec<u8> {
+        self.out
+    }
+
     /// Starts a member; the caller appends its value to the returned buffer.
     pub fn key(&mut self, name: &str) -> &mut Vec<u8> {
         if !self.empty {
