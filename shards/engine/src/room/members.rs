@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Room;
+use super::{Room, Work};
 use crate::core::{Core, LoadFor, body, store_unavailable};
 use crate::fanout::FrameBytes;
 use crate::id::{ConnId, ShardId, UserId};
@@ -84,9 +84,24 @@ impl Room {
         if self.members.len() <= MEMBERS_KEPT_MIN.max(4 * self.online.len()) {
             return;
         }
-        let busy: crate::map::Set<UserId> = self.pending.iter().map(|op| op.user_id).collect();
+        let mut busy: crate::map::Set<UserId> = self.pending.iter().map(|op| op.user_id).collect();
+        busy.extend(self.locked.keys().copied());
         let online = &self.online;
-        self.members.retain(|user, _| online.contains_key(user) || busy.contains(user));
+        if self.barriers == 0 {
+            self.members.retain(|user, _| online.contains_key(user) || busy.contains(user));
+        }
+    }
+
+    /// Those whose standing must be known before the work is judged.
+    fn users_of(&self, work: &Work) -> impl Iterator<Item = UserId> {
+        let (subject, owner) = match work {
+            Work::Command { command, .. } => {
+                let passes_on = matches!(&**command, crate::wire::Command::SetMemberRole { .. });
+                (command.subject(), self.meta.owner_id.filter(|_| passes_on))
+            }
+            _ => (None, None),
+        };
+        work.caller_id().into_iter().chain(subject).chain(owner)
     }
 
     /// The database does not answer: those whose membership is unknown are told so.
@@ -95,7 +110,7 @@ impl Room {
         let waiting = std::mem::take(&mut self.waiting);
         let mut keep = std::collections::VecDeque::new();
         for entry in waiting {
-            let unknown = entry.work.caller_id().is_some_and(|user| !self.members.contains_key(&user));
+            let unknown = self.users_of(&entry.work).any(|user| !self.members.contains_key(&user));
             if unknown {
                 self.busy_mut(entry.work.asker()).waiting -= 1;
                 self.forget_idle(entry.work.asker());

@@ -7,6 +7,7 @@ use super::verb::{Decision, Found, no_message};
 use super::{Busy, Op, OpKind, Room, SendOp, Waiting, Work};
 use crate::core::{Core, Outcome, body, error, overloaded};
 use crate::id::{Seq, UserId};
+use crate::input::Role;
 use crate::peer::{Asker, Caller, Origin, SubChange};
 use crate::store::RoomKind;
 use crate::time::{Mono, WallMs};
@@ -319,6 +320,8 @@ impl Room {
             return self.join_as_member(core, origin, &caller, &at);
         } else if !self.may_see(&caller) {
             Err(self.stranger_error(&caller))
+        } else if !self.is_public() && !self.is_invited(caller.user_id) && caller.role != Role::Admin {
+            Err(super::rights::denied())
         } else if self.active_sanction(caller.user_id, SanctionKind::Ban, core.now.wall).is_some() {
             Err(error(ErrorCode::Sanctioned, "banned from this room"))
         } else if self.meta.archived {
