@@ -245,7 +245,7 @@ fn whoever_is_blocked_learns_nothing() {
     rig.ask(ada, "typing", &format!(r#"{{"room_id":{room},"is_typing":true}}"#));
     close(&mut rig, ada);
     rig.pass(10);
-    assert_eq!(rig.frames(bob), [json!(0); 0], "nothing of the blocker's presence");
+    assert_eq!(rig.frames(bob), Vec::<Value>::new(), "nothing of the blocker's presence");
     let frames = rig.frames(cy);
     assert_eq!(told(&frames, "presence"), ["ada busy", "ada offline"]);
     assert_eq!(told(&frames, "typing"), ["ada begins", "ada ends"]);
@@ -259,7 +259,7 @@ fn whoever_is_blocked_learns_nothing() {
     assert_eq!(members(&mut rig, cy, room, ""), "ada busy, bob online, cy online");
     // The blocker sees everybody.
     assert_eq!(members(&mut rig, ada, dm, ""), "ada busy, bob online");
-    assert_eq!(rig.frames(bob), [json!(0); 0]);
+    assert_eq!(rig.frames(bob), Vec::<Value>::new());
     rig.ask(ada, "unblock_user", &of(2));
     rig.pass(1);
     assert_eq!(members(&mut rig, bob, room, ""), "ada busy, bob online, cy online");
