@@ -194,11 +194,7 @@ fn what_is_wrong_is_refused_with_its_place() {
             &[],
             "server.internal_addr: the same as server.bind_addr, expected another port or \"\"",
         ),
-        (
-            "[search]\nlanguage = \"x'; --\"",
-            &[],
-            "search.language: \"x\\'; --\", expected a name such as \"english\"",
-        ),
+        ("[search]\nlanguage = \"x'; --\"", &[], "search.language: \"x\\'; --\", expected a name such as \"english\""),
         ("[server]\nshards = 1\nshards = 2", &[], "veza.toml:3: duplicate key"),
     ];
     for (toml, env, expected) in cases {
