@@ -39,7 +39,7 @@ pub enum LoadFor {
     /// Memberships of these users.
     Members { room_id: RoomId, asked: Vec<UserId> },
     /// A reader's query in a room.
-    RoomQuery { room_id: RoomId, origin: Origin, caller: Caller, what: RoomQuery },
+    RoomQuery { room_id: RoomId, origin: Origin, caller: Caller, what: RoomQuery, asked: Box<Asked> },
     /// A message that a command depends on, with this user's reactions.
     Message { room_id: RoomId, message_id: Seq, reader: UserId },
     /// Members of these names.
@@ -81,6 +81,17 @@ pub enum UserQuery {
     FindSession { caller: Caller, target: Box<str> },
 }
 
+/// A query under way: what was asked, and of which state of the room.
+#[derive(Debug)]
+pub struct Asked {
+    /// The query, to be repeated.
+    pub load: Load,
+    /// The room's head when it was first asked: what is found reflects at least all events up to there.
+    pub since: Seq,
+    /// Repetitions so far.
+    pub tries: u32,
+}
+
 /// Room queries that memory could not answer.
 #[derive(Debug)]
 pub enum RoomQuery {
@@ -89,7 +100,13 @@ pub enum RoomQuery {
     /// `get_history` around a message: the part before, then `limit` after it.
     HistoryAround { center: Seq, limit: u32 },
     /// The second part; the first is here.
-    HistoryAroundRest { before: Vec<crate::store::EventRecord>, more_before: bool, limit: u32 },
+    HistoryAroundRest {
+        before: Vec<crate::store::EventRecord>,
+        more_before: bool,
+        limit: u32,
+        center: Seq,
+        first: Box<Load>,
+    },
     /// `get_message`.
     Message,
     /// `get_edits`.

@@ -3,10 +3,12 @@
 use super::recent::Recent;
 use super::verb::{Decided, Decision, Found, lifted_body, no_message};
 use super::{OpKind, Room, Work};
-use crate::core::{Core, LoadFor, Outcome, RoomQuery, body, overloaded, store_unavailable};
+use crate::core::{Asked, Core, LoadFor, Outcome, RoomQuery, body, overloaded, store_unavailable};
 use crate::id::{RoomId, Seq, UserId};
 use crate::peer::{Caller, Origin, ReplyBody, StatusPage};
-use crate::store::{EditRow, EventRecord, Load, LoadError, Loaded, ReactionRow, RoomKind, RoomStats, SanctionRow};
+use crate::store::{
+    EditRow, EventKind, EventRecord, Load, LoadError, Loaded, ReactionRow, RoomKind, RoomStats, SanctionRow,
+};
 use crate::time::WallMs;
 use crate::user::sanction_list;
 use crate::wire::encode::{message_for, message_for_moderator, opt_time};
@@ -15,11 +17,32 @@ use crate::wire::{Command, CommandError, HistoryAnchor, Permission};
 
 impl Room {
     pub(super) fn start_query(&mut self, core: &mut Core, origin: Origin, caller: Caller, load: Load, what: RoomQuery) {
+        let asked = Box::new(Asked { load, since: self.head, tries: 0 });
         self.busy_mut(origin.asker).queries += 1;
-        let purpose = LoadFor::RoomQuery { room_id: self.id(), origin, caller, what };
+        self.ask(core, origin, caller, what, asked);
+    }
+
+    fn ask(&mut self, core: &mut Core, origin: Origin, caller: Caller, what: RoomQuery, asked: Box<Asked>) {
+        let load = asked.load.clone();
+        let purpose = LoadFor::RoomQuery { room_id: self.id(), origin, caller, what, asked };
         if let Err(LoadFor::RoomQuery { origin, caller, .. }) = core.load(load, purpose) {
             self.end_query(core, &caller, origin, Err(overloaded()));
         }
+    }
+
+    /// Whether something that was found may have changed since it was asked for. The client has seen the push by now: it
+    /// must not be told the older state after it.
+    fn is_stale(&self, asked: &Asked, what: &RoomQuery, found: &Loaded) -> bool {
+        if asked.since >= self.head || asked.tries >= STALE_TRIES {
+            return false;
+        }
+        let Some(events) = self.ring.after(asked.since) else { return true };
+        let pins = matches!(what, RoomQuery::Pinned);
+        let ids = found_ids(what, found);
+        events.into_iter().any(|(_, event)| {
+            let changes = event.parent_id.is_some_and(|message| ids.contains(&message));
+            changes || (pins && matches!(event.kind, EventKind::Pinned | EventKind::Unpinned))
+        })
     }
 
     pub(super) fn end_query(&mut self, core: &mut Core, caller: &Caller, origin: Origin, result: Outcome) {
@@ -34,36 +57,44 @@ impl Room {
         core: &mut Core,
         origin: Origin,
         caller: Caller,
-        what: RoomQuery,
+        mut what: RoomQuery,
+        mut asked: Box<Asked>,
         result: Result<Loaded, LoadError>,
     ) {
         let known = self.members.contains_key(&caller.user_id);
-        if known && self.require(&caller, Permission::Read).is_err() {
-            let error = self.stranger_error(&caller);
+        if let (true, Err(error)) = (known, self.require(&caller, Permission::Read)) {
             self.end_query(core, &caller, origin, Err(error));
             return self.retry_waiting(core);
         }
+        if result.as_ref().is_ok_and(|found| self.is_stale(&asked, &what, found)) {
+            if let RoomQuery::HistoryAroundRest { center, limit, first, .. } = what {
+                asked.load = *first;
+                what = RoomQuery::HistoryAround { center, limit };
+            }
+            (asked.since, asked.tries) = (self.head, asked.tries + 1);
+            return self.ask(core, origin, caller, what, asked);
+        }
         let reader = caller.user_id;
+        let since = asked.since;
         match (what, result) {
             (_, Err(failure)) => self.end_query(core, &caller, origin, Err(load_error(failure))),
             (RoomQuery::History, Ok(Loaded::History { mut messages, more })) => {
-                let reply = self.history_of_records(reader, &mut messages, more);
+                let reply = self.history_of_records(reader, since, &mut messages, more);
                 self.end_query(core, &caller, origin, Ok(reply));
             }
             (RoomQuery::HistoryAround { center, limit }, Ok(Loaded::History { messages, more })) => {
                 let load = Load::HistoryAfter { room_id: self.id(), after: center, limit: limit.max(1), reader };
-                let what = RoomQuery::HistoryAroundRest { before: messages, more_before: more, limit };
-                self.busy_mut(origin.asker).queries -= 1;
-                self.start_query(core, origin, caller, load, what);
-                return;
+                let first = Box::new(std::mem::replace(&mut asked.load, load));
+                let what = RoomQuery::HistoryAroundRest { before: messages, more_before: more, limit, center, first };
+                return self.ask(core, origin, caller, what, asked);
             }
             (
-                RoomQuery::HistoryAroundRest { mut before, more_before, limit },
+                RoomQuery::HistoryAroundRest { mut before, more_before, limit, .. },
                 Ok(Loaded::History { messages, more }),
             ) => {
                 let more_after = more || messages.len() > limit as usize;
                 before.extend(messages.into_iter().take(limit as usize));
-                let reply = self.history_of_records(reader, &mut before, more_after || more_before);
+                let reply = self.history_of_records(reader, since, &mut before, more_after || more_before);
                 self.end_query(core, &caller, origin, Ok(reply));
             }
             (RoomQuery::Lift, Ok(Loaded::Sanction(row))) => {
@@ -415,13 +446,14 @@ impl Room {
 
     fn history_of_recent(&self, reader: UserId, found: &[&Recent], more: bool) -> Option<ReplyBody> {
         let known = found.iter().all(|recent| recent.knows(reader));
-        known.then(|| self.history_body(found.iter(), more, |out, recent| recent.write_for(out, reader)))
+        known.then(|| self.history_body(self.head, found.iter(), more, |out, recent| recent.write_for(out, reader)))
     }
 
-    fn history_of_records(&self, reader: UserId, records: &mut [EventRecord], more: bool) -> ReplyBody {
+    /// What the store has found, as the room was when it was asked.
+    fn history_of_records(&self, reader: UserId, at: Seq, records: &mut [EventRecord], more: bool) -> ReplyBody {
         self.scrub(records);
-        let visible = records.iter().filter(|record| record.row.seq <= self.head);
-        self.history_body(visible, more, |out, record| message_for(out, record, reader))
+        let visible = records.iter().filter(|record| record.row.seq <= at);
+        self.history_body(at, visible, more, |out, record| message_for(out, record, reader))
     }
 
     /// What was deleted since the store was asked.
@@ -437,13 +469,14 @@ impl Room {
 
     fn history_body<T>(
         &self,
+        at: Seq,
         messages: impl Iterator<Item = T>,
         more: bool,
         write: impl Fn(&mut Vec<u8>, T),
     ) -> ReplyBody {
         let data = object(|o| {
             o.uint("room_id", self.id().0)
-                .uint("seq", self.head.0)
+                .uint("seq", at.0)
                 .array("messages", messages, write)
                 .flag("has_more", more)
                 .end();
@@ -551,6 +584,22 @@ fn message_body(fill: impl FnOnce(&mut Vec<u8>)) -> ReplyBody {
         o.end();
     });
     body("message", data)
+}
+
+/// Repetitions of a query whose answer was overtaken; then it is given as it is, with the `seq` that it was asked at.
+const STALE_TRIES: u32 = 3;
+
+/// The messages that were found.
+fn found_ids(what: &RoomQuery, found: &Loaded) -> Vec<Seq> {
+    let (one, many, earlier): (Option<&EventRecord>, &[EventRecord], &[EventRecord]) = match (what, found) {
+        (RoomQuery::HistoryAroundRest { before, .. }, Loaded::History { messages, .. }) => (None, messages, before),
+        (_, Loaded::History { messages, .. } | Loaded::Pinned(messages)) => (None, messages, &[]),
+        (_, Loaded::Thread { parent, messages, .. }) => (parent.as_deref(), messages, &[]),
+        (_, Loaded::Message(Some(record))) => (Some(record), &[], &[]),
+        (RoomQuery::Reactions { message_id } | RoomQuery::Edits { message_id }, _) => return vec![*message_id],
+        _ => (None, &[], &[]),
+    };
+    one.into_iter().chain(many).chain(earlier).map(|record| record.row.seq).collect()
 }
 
 /// Whether the command names a message that it depends on.

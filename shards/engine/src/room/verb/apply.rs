@@ -301,7 +301,8 @@ fn sanction_push(row: &SanctionRow) -> crate::fanout::FrameBytes {
             .uint("sanction_id", row.sanction_id)
             .uint("room_id", row.room_id.0)
             .text("kind", row.kind.name())
-            .text("reason", &row.reason);
+            .text("reason", &row.reason)
+            .uint("actor_id", row.actor_id.0);
         opt_time(o.key("expires_at"), row.expires_at);
         opt_time(o.key("lifted_at"), row.lifted.map(|(at, _): (WallMs, UserId)| at));
         o.end();
