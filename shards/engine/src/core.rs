@@ -39,7 +39,7 @@ pub enum LoadFor {
     /// Memberships of these users.
     Members { room_id: RoomId, asked: Vec<UserId> },
     /// A reader's query in a room.
-    RoomQuery { room_id: RoomId, origin: Origin, caller: Caller, what: RoomQuery, asked: Box<Asked> },
+    RoomQuery { room_id: RoomId, origin: Origin, caller: Caller, what: Box<RoomQuery>, asked: Box<Asked> },
     /// A message that a command depends on, with this user's reactions.
     Message { room_id: RoomId, message_id: Seq, reader: UserId },
     /// Members of these names.

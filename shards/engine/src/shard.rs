@@ -224,7 +224,7 @@ impl Shard {
                 self.rooms.note_online(room_id);
             }
             LoadFor::RoomQuery { room_id, origin, caller, what, asked } => match self.rooms.get(room_id) {
-                Some(room) => room.query_loaded(core, origin, caller, what, asked, result),
+                Some(room) => room.query_loaded(core, origin, caller, *what, asked, result),
                 None => unreachable!("a room with a query under way stays in memory"),
             },
             LoadFor::Message { room_id, message_id, reader } => {

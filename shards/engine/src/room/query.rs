@@ -24,7 +24,7 @@ impl Room {
 
     fn ask(&mut self, core: &mut Core, origin: Origin, caller: Caller, what: RoomQuery, asked: Box<Asked>) {
         let load = asked.load.clone();
-        let purpose = LoadFor::RoomQuery { room_id: self.id(), origin, caller, what, asked };
+        let purpose = LoadFor::RoomQuery { room_id: self.id(), origin, caller, what: Box::new(what), asked };
         if let Err(LoadFor::RoomQuery { origin, caller, .. }) = core.load(load, purpose) {
             self.end_query(core, &caller, origin, Err(overloaded()));
         }
