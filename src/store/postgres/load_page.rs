@@ -13,6 +13,10 @@ use crate::store::shared::{cursor, fold, skeleton};
 const MEMBERS: &str = "SELECT m.user_id, m.role, m.joined_at, m.last_read_seq, m.last_read_no, u.username
      FROM members m JOIN users u ON u.user_id = m.user_id
      WHERE m.room_id = $1 AND m.user_id > $2 AND ($3::text IS NULL OR m.role = $3) ORDER BY m.user_id LIMIT $4";
+/// The few who are more than members have an index of their own.
+const MEMBERS_OF_ROLE: &str = "SELECT m.user_id, m.role, m.joined_at, m.last_read_seq, m.last_read_no, u.username
+     FROM members m JOIN users u ON u.user_id = m.user_id
+     WHERE m.room_id = $1 AND m.user_id > $2 AND m.role = $3 AND m.role <> 'member' ORDER BY m.user_id LIMIT $4";
 const MEMBERS_AMONG: &str = "SELECT m.user_id, m.role, m.joined_at, m.last_read_seq, m.last_read_no, u.username
      FROM (SELECT DISTINCT unnest($5::bigint[]) AS user_id) AS asked JOIN members m ON m.room_id = $1 AND m.user_id = asked.user_id
      JOIN users u ON u.user_id = m.user_id
@@ -21,22 +25,25 @@ const MEMBERS_AMONG: &str = "SELECT m.user_id, m.role, m.joined_at, m.last_read_
 macro_rules! summary {
     ($from:literal) => {
         concat!(
-            "SELECT ", meta_columns!(), ", coalesce((SELECT e.seq FROM events e WHERE e.room_id = r.room_id ORDER BY e.seq DESC LIMIT 1), 0), r.member_count FROM ",
+            "SELECT ", meta_columns!(), ", coalesce((SELECT e.seq FROM events e WHERE e.room_id = r.room_id ORDER BY e.seq DESC LIMIT 1), r.floor_seq), r.member_count FROM ",
             $from,
-            " AND ($2::text IS NULL OR position($2 IN r.name_folded) > 0) ORDER BY r.room_id LIMIT $3"
+            " AND r.deleted_at IS NULL AND ($2::text IS NULL OR position($2 IN r.name_folded) > 0) ORDER BY r.room_id LIMIT $3"
         )
     };
 }
 const ROOMS_PUBLIC: &str = summary!("rooms r WHERE r.kind = 0 AND r.visibility = 0 AND r.room_id > $1");
 const ROOMS_JOINED: &str =
     summary!("members m JOIN rooms r ON r.room_id = m.room_id WHERE m.user_id = $4 AND r.kind = 0 AND m.room_id > $1");
+const ROOMS_INVITED: &str = summary!(
+    "invitations i JOIN rooms r ON r.room_id = i.room_id WHERE i.user_id = $4 AND r.kind = 0 AND i.room_id > $1"
+);
 
 /// The limits of the prefix are known, so that the index of names gives the page.
 const USERS: &str = "SELECT user_id, username, role, created_at, skeleton FROM users
      WHERE skeleton > $1 AND skeleton >= $2 AND skeleton < $3 ORDER BY skeleton LIMIT $4";
 
 /// Drops the row too many that was asked for, and makes the cursor if there was one.
-fn cut(rows: &mut Vec<Row>, limit: u32, make: impl Fn(&Row) -> Box<str>) -> Cursor {
+pub(super) fn cut(rows: &mut Vec<Row>, limit: u32, make: impl Fn(&Row) -> Box<str>) -> Cursor {
     let more = rows.len() > limit as usize;
     rows.truncate(limit as usize);
     rows.last().filter(|_| more).map(make)
@@ -53,6 +60,9 @@ pub(super) async fn members(
 ) -> Result<Loaded, Error> {
     let (room, count) = (int(room_id.0), i64::from(limit) + 1);
     let mut rows = match among {
+        None if role.is_some_and(|role| role != "member") => {
+            session.query(MEMBERS_OF_ROLE, &[&room, &after, &role, &count]).await?
+        }
         None => session.query(MEMBERS, &[&room, &after, &role, &count]).await?,
         Some(users) => {
             let users: Vec<i64> = users.iter().map(|id| int(id.0)).collect();
@@ -78,8 +88,7 @@ pub(super) async fn rooms(
     let mut rows = match filter {
         RoomFilter::Public => session.query(ROOMS_PUBLIC, &[&after, &query, &count]).await?,
         RoomFilter::Joined => session.query(ROOMS_JOINED, &[&after, &query, &count, &int(user_id.0)]).await?,
-        // Nobody can be invited yet.
-        RoomFilter::Invited => Vec::new(),
+        RoomFilter::Invited => session.query(ROOMS_INVITED, &[&after, &query, &count, &int(user_id.0)]).await?,
     };
     let next = cut(&mut rows, limit, |row| cursor('r', &uint(row, 0).to_string()));
     let summary = |row: &Row| RoomSummary {

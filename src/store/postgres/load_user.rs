@@ -3,18 +3,19 @@
 use futures_util::future::{try_join, try_join4};
 use tokio_postgres::{Error, Row};
 use veza_engine::id::{RoomId, Seq, UserId};
-use veza_engine::store::{DmSummary, Earlier, EventRecord, LoadError, Loaded, UnreadRow, UserRow};
+use veza_engine::store::{DmSummary, Earlier, EventRecord, LoadError, Loaded, UnreadRow};
 use veza_engine::time::WallMs;
 
 use super::connect::Session;
 use super::plan::int;
+use super::reactions;
 use super::rows::{record, record_columns, room_kind, uint, user};
 use crate::store::shared::{cursor, mix_epoch, read_cursor};
 
 /// A user's rooms with head and position: the stored one, or the own latest message beyond the checkpoint.
 macro_rules! unread_from {
     () => {
-        " FROM members m JOIN rooms r ON r.room_id = m.room_id
+        " FROM members m JOIN rooms r ON r.room_id = m.room_id AND r.deleted_at IS NULL
           LEFT JOIN LATERAL (SELECT e.seq, e.message_no, e.at FROM events e WHERE e.room_id = m.room_id ORDER BY e.seq DESC LIMIT 1) AS head ON true
           LEFT JOIN LATERAL (SELECT e.seq, e.message_no FROM events e WHERE e.room_id = m.room_id
             AND e.seq > greatest(r.read_checkpoint, m.last_read_seq) AND e.author_id = m.user_id AND e.kind = 1
@@ -23,7 +24,10 @@ macro_rules! unread_from {
 }
 macro_rules! unread_columns {
     () => {
-        "r.room_id, r.kind, r.epoch, coalesce(head.seq, 0), greatest(m.last_read_seq, own.seq), coalesce(head.message_no, 0) - greatest(m.last_read_no, own.message_no)"
+        "r.room_id, r.kind, r.epoch, coalesce(head.seq, r.floor_seq), greatest(m.last_read_seq, own.seq),
+         coalesce(head.message_no, r.floor_no) - greatest(m.last_read_no, own.message_no, r.floor_no),
+         (SELECT count(DISTINCT x.seq) FROM mentions x WHERE x.user_id = ANY (ARRAY[m.user_id, 0]) AND x.room_id = m.room_id
+            AND x.seq > greatest(m.last_read_seq, own.seq) AND (x.user_id <> 0 OR x.at >= m.joined_at))"
     };
 }
 
@@ -36,18 +40,20 @@ const DMS: &str = concat!(
     " WHERE m.user_id = $1 AND r.kind = 1) AS t WHERE (active, id) < ($2, $3) ORDER BY active DESC, id DESC LIMIT $4"
 );
 const PARTICIPANTS: &str =
-    "SELECT m.room_id, u.user_id, u.username, u.role, u.created_at FROM members m JOIN users u ON u.user_id = m.user_id
+    "SELECT m.room_id, u.user_id, u.username, u.role, u.created_at, EXISTS (SELECT FROM blocks b WHERE b.user_id = $2 AND b.blocked_id = m.user_id)
+     FROM members m JOIN users u ON u.user_id = m.user_id
      WHERE m.room_id = ANY ($1) ORDER BY m.room_id, u.user_id";
 const LAST_MESSAGES: &str = concat!(
     "SELECT ", record_columns!(), " FROM unnest($1::bigint[]) AS asked(room_id)
      CROSS JOIN LATERAL (SELECT * FROM events x WHERE x.room_id = asked.room_id AND x.kind = 1 ORDER BY x.seq DESC LIMIT 1) AS e
      LEFT JOIN users u ON u.user_id = e.author_id"
 );
-const CREATED: &str = "SELECT count(*) FROM rooms WHERE creator_id = $1 AND kind = 0";
+const CREATED: &str = "SELECT count(*) FROM rooms WHERE creator_id = $1 AND kind = 0 AND deleted_at IS NULL";
 const BY_CLIENT: &str =
     "SELECT room_id, kind, created_at, client_hash FROM rooms WHERE creator_id = $1 AND client_id = $2";
 const BY_PAIR: &str = "SELECT r.room_id, r.kind, r.created_at, NULL::bigint FROM dm_pairs p JOIN rooms r ON r.room_id = p.room_id WHERE p.lo = $1 AND p.hi = $2";
-const USERS: &str = "SELECT user_id, username, role, created_at FROM users WHERE user_id = ANY ($1) ORDER BY user_id";
+const USERS: &str = "SELECT user_id, username, role, created_at, EXISTS (SELECT FROM blocks b WHERE b.user_id = users.user_id AND b.blocked_id = $2)
+     FROM users WHERE user_id = ANY ($1) ORDER BY user_id";
 
 fn unread_row(row: &Row, mix: u64) -> UnreadRow {
     UnreadRow {
@@ -57,7 +63,7 @@ fn unread_row(row: &Row, mix: u64) -> UnreadRow {
         head: Seq(uint(row, 3)),
         last_read_seq: Seq(uint(row, 4)),
         unread_count: row.get::<_, i64>(5).max(0).cast_unsigned(),
-        mention_count: 0,
+        mention_count: row.get::<_, i64>(6).max(0).cast_unsigned(),
     }
 }
 
@@ -67,15 +73,15 @@ pub(super) async fn unread(session: &Session, mix: u64, user_id: UserId) -> Resu
     Ok(Loaded::Unread(rows.iter().map(|row| unread_row(row, mix)).collect()))
 }
 
-/// Where a page of conversations begins: activity and id of the last one before it.
-pub(super) fn read_dm_cursor(text: Option<&str>) -> Result<(i64, i64), LoadError> {
-    let Some(position) = read_cursor('d', text)? else { return Ok((i64::MAX, i64::MAX)) };
+/// Where a page in the order of time begins: time and id of the last one before it.
+pub(super) fn read_time_cursor(kind: char, text: Option<&str>) -> Result<(i64, i64), LoadError> {
+    let Some(position) = read_cursor(kind, text)? else { return Ok((i64::MAX, i64::MAX)) };
     let (active, id) = position.split_once('.').ok_or(LoadError::BadCursor)?;
     active.parse().ok().zip(id.parse().ok()).ok_or(LoadError::BadCursor)
 }
 
 fn dm_cursor(row: &Row) -> Box<str> {
-    cursor('d', &format!("{}.{}", row.get::<_, i64>(6), row.get::<_, i64>(7)))
+    cursor('d', &format!("{}.{}", row.get::<_, i64>(7), row.get::<_, i64>(8)))
 }
 
 /// To [`veza_engine::store::Load::DmPage`].
@@ -91,17 +97,22 @@ pub(super) async fn dm_page(
     rows.truncate(limit as usize);
     let next = rows.last().filter(|_| more).map(dm_cursor);
     let ids: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
-    let (participants, last) = try_join(async { session.query(PARTICIPANTS, &[&ids]).await }, async {
+    let (participants, last) = try_join(async { session.query(PARTICIPANTS, &[&ids, &int(user_id.0)]).await }, async {
         session.query(LAST_MESSAGES, &[&ids]).await
     })
     .await?;
     let mut last: Vec<EventRecord> = last.iter().map(record).collect();
+    reactions::add_each(session, &mut last, Some(user_id)).await?;
     let conversations = rows.iter().map(|row| {
         let unread = unread_row(row, mix);
-        let users: Vec<UserRow> =
-            participants.iter().filter(|p| uint(p, 0) == unread.room_id.0).map(|p| user(p, 1)).collect();
+        let of_it: Vec<&Row> = participants.iter().filter(|p| uint(p, 0) == unread.room_id.0).collect();
         let position = last.iter().position(|e| e.row.room_id == unread.room_id);
-        DmSummary { unread, users, last_message: position.map(|index| last.swap_remove(index)), is_blocked: false }
+        DmSummary {
+            unread,
+            is_blocked: of_it.len() == 2 && of_it.iter().any(|p| p.get(5)),
+            users: of_it.into_iter().map(|p| user(p, 1)).collect(),
+            last_message: position.map(|index| last.swap_remove(index)),
+        }
     });
     Ok(Loaded::DmPage { conversations: conversations.collect(), next })
 }
@@ -130,7 +141,7 @@ pub(super) async fn creation(
     };
     let (created, by_client, by_pair, users) =
         try_join4(async { session.query(CREATED, &[&creator]).await }, by_client, by_pair, async {
-            session.query(USERS, &[&ids]).await
+            session.query(USERS, &[&ids, &creator]).await
         })
         .await?;
     Ok(Loaded::Creation {
@@ -138,7 +149,7 @@ pub(super) async fn creation(
         by_client: by_client.as_ref().map(earlier),
         by_pair: by_pair.as_ref().map(earlier),
         users: users.iter().map(|row| user(row, 0)).collect(),
-        blocked_by: Vec::new(),
+        blocked_by: users.iter().filter(|row| row.get(4)).map(|row| UserId(uint(row, 0))).collect(),
     })
 }
 

@@ -9,6 +9,9 @@ use veza_engine::store::{EventRow, MemberRow, RoomKind, RoomMeta, Write};
 use veza_engine::wire::{ClientKey, Visibility};
 
 use super::auth::{revoke_session, revoke_user};
+use super::plan_message::Messages;
+use super::plan_people::People;
+use super::plan_room::Rooms;
 use crate::store::shared::{fold, mix_epoch};
 
 /// The fence alone, for batches without events.
@@ -20,6 +23,12 @@ pub(super) const EVENTS_FENCED: &str = "INSERT INTO events (room_id, seq, at, me
      SELECT u.room_id, u.seq, u.at, u.message_no, u.author_id, u.parent_id, u.client_hash, $1, $2, $3, u.kind, u.client_id, u.content, u.data
      FROM veza_fence($1, $2, $3) AS f(ok), unnest($4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::smallint[], $12::text[], $13::text[], $14::text[])
      AS u(room_id, seq, at, message_no, author_id, parent_id, client_hash, kind, client_id, content, data)";
+
+/// The same where an event has mentions or a reason: two more arrays, which plain messages need not pay for.
+pub(super) const EVENTS_FENCED_MORE: &str = "INSERT INTO events (room_id, seq, at, message_no, author_id, parent_id, client_hash, writer_epoch, writer_lane, writer_number, kind, client_id, content, data, mentions, reason)
+     SELECT u.room_id, u.seq, u.at, u.message_no, u.author_id, u.parent_id, u.client_hash, $1, $2, $3, u.kind, u.client_id, u.content, u.data, u.mentions, u.reason
+     FROM veza_fence($1, $2, $3) AS f(ok), unnest($4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::smallint[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[])
+     AS u(room_id, seq, at, message_no, author_id, parent_id, client_hash, kind, client_id, content, data, mentions, reason)";
 
 const CREATE: &str = "INSERT INTO rooms (room_id, kind, epoch, name, name_folded, description, topic, visibility, owner_id, max_members, slow_mode_s,
      retention_days, archived, created_at, creator_id, client_id, client_hash, member_count)
@@ -34,7 +43,8 @@ const READ_POSITIONS: &str = "UPDATE members m SET last_read_seq = u.seq, last_r
      FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) AS u(room_id, user_id, seq, message_no)
      WHERE m.room_id = u.room_id AND m.user_id = u.user_id AND m.last_read_seq < u.seq";
 const MEMBER_COUNTS: &str = "UPDATE rooms r SET member_count = u.count FROM unnest($1::bigint[], $2::integer[]) AS u(room_id, count) WHERE r.room_id = u.room_id";
-const CHECKPOINTS: &str = "WITH wanted AS (
+/// Folds the authors' own positions up to these seqs into the members' rows.
+pub(super) const CHECKPOINTS: &str = "WITH wanted AS (
          SELECT r.room_id, r.read_checkpoint AS before, u.seq
          FROM unnest($1::bigint[], $2::bigint[]) AS u(room_id, seq) JOIN rooms r ON r.room_id = u.room_id
          WHERE r.read_checkpoint < u.seq
@@ -79,18 +89,23 @@ pub(super) fn int(value: u64) -> i64 {
     i64::try_from(value).expect("ids, positions and counts are below 2^53")
 }
 
-fn small(value: u32) -> i32 {
+/// Settings and counts; beyond the column's range they are as good as endless.
+pub(super) fn small(value: u32) -> i32 {
     i32::try_from(value).unwrap_or(i32::MAX)
 }
 
-/// The columns of `events` after the writer, as arrays. With no rows it is `None`.
+/// One column of these rows, as an array.
+pub(super) fn column<I, T: ToSql + Sync + Send + 'static>(rows: &[I], of: impl Fn(&I) -> T) -> Param {
+    Box::new(rows.iter().map(of).collect::<Vec<T>>())
+}
+
+/// An owned text.
+pub(super) fn owned(text: Option<&str>) -> Option<String> {
+    text.map(str::to_owned)
+}
+
+/// The columns of `events` after the writer, as arrays.
 pub(super) fn event_arrays(events: &[&EventRow]) -> Vec<Param> {
-    fn column<'a, T: ToSql + Sync + Send + 'static>(events: &[&'a EventRow], of: impl Fn(&'a EventRow) -> T) -> Param {
-        Box::new(events.iter().map(|row| of(row)).collect::<Vec<T>>())
-    }
-    fn owned(text: Option<&str>) -> Option<String> {
-        text.map(str::to_owned)
-    }
     vec![
         column(events, |e| int(e.room_id.0)),
         column(events, |e| int(e.seq.0)),
@@ -106,11 +121,25 @@ pub(super) fn event_arrays(events: &[&EventRow]) -> Vec<Param> {
     ]
 }
 
+/// The columns that few events have.
+pub(super) fn more_event_arrays(events: &[&EventRow]) -> Vec<Param> {
+    vec![column(events, |e| json_ids(&e.mentions)), column(events, |e| owned(e.reason.as_deref()))]
+}
+
+/// A JSON array; none is `NULL`.
+pub(super) fn json_ids(ids: &[UserId]) -> Option<String> {
+    if ids.is_empty() {
+        return None;
+    }
+    let ids: Vec<String> = ids.iter().map(|id| id.0.to_string()).collect();
+    Some(format!("[{}]", ids.join(",")))
+}
+
 /// What becomes of one membership.
 enum Membership<'a> {
     Read { seq: i64, message_no: i64 },
     Gone,
-    Put { row: &'a MemberRow, seq: i64, message_no: i64, afresh: bool },
+    Put { row: &'a MemberRow, role: &'a str, seq: i64, message_no: i64, afresh: bool },
 }
 
 /// The statements for everything but events, in an order that has the same effect as the order given: creations
@@ -121,6 +150,7 @@ pub(super) fn plan_writes(writes: &[&Write], mix: u64) -> Vec<Planned> {
     let mut counts: BTreeMap<RoomId, u32> = BTreeMap::new();
     let mut checkpoints: BTreeMap<RoomId, i64> = BTreeMap::new();
     let mut last = Vec::new();
+    let (mut messages, mut rooms, mut people) = (Messages::default(), Rooms::default(), People::default());
     for write in writes {
         match write {
             Write::CreateRoom { meta, creator_id, client } => {
@@ -147,10 +177,28 @@ pub(super) fn plan_writes(writes: &[&Write], mix: u64) -> Vec<Planned> {
                 last.push(revoke_session(session_id, *user_id, *expires_at));
             }
             Write::RevokeUser { user_id, before } => last.push(revoke_user(*user_id, *before)),
-            other => unreachable!("not yet: {other:?}"),
+            Write::DropRole { room_id, name } => {
+                demote(&mut memberships, *room_id, name);
+                rooms.add(write);
+            }
+            Write::UpdateRoom { .. } | Write::DeleteRoom { .. } | Write::PutRole { .. } => rooms.add(write),
+            Write::Invite { .. } | Write::DropInvite { .. } | Write::Sanction { .. } => people.add(write),
+            Write::Status { .. } | Write::LastSeen { .. } | Write::Block { .. } | Write::Unblock { .. } => {
+                people.add(write);
+            }
+            Write::Edited { .. }
+            | Write::Deleted { .. }
+            | Write::Pinned { .. }
+            | Write::ThreadCount { .. }
+            | Write::Reaction { .. }
+            | Write::Mentions { .. } => messages.add(write),
         }
     }
+    // Roles go before memberships: who gets a role after another of that name was dropped keeps it.
+    plan.extend(rooms.plan());
     plan.extend(plan_memberships(&memberships));
+    plan.extend(messages.plan());
+    plan.extend(people.plan());
     if !counts.is_empty() {
         let (rooms, counts): (Vec<i64>, Vec<i32>) =
             counts.iter().map(|(room, count)| (int(room.0), small(*count))).unzip();
@@ -175,7 +223,19 @@ fn put<'a>(memberships: &mut BTreeMap<(RoomId, UserId), Membership<'a>>, room_id
         }
         None => {}
     }
-    memberships.insert(key, Membership::Put { row, seq, message_no, afresh });
+    memberships.insert(key, Membership::Put { row, role: &row.role, seq, message_no, afresh });
+}
+
+/// Who got this role earlier in the batch is a plain member.
+fn demote(memberships: &mut BTreeMap<(RoomId, UserId), Membership<'_>>, room_id: RoomId, name: &str) {
+    let of_room = (room_id, UserId(0))..=(room_id, UserId(u64::MAX));
+    for (_, membership) in memberships.range_mut(of_room) {
+        if let Membership::Put { role, .. } = membership
+            && *role == name
+        {
+            *role = "member";
+        }
+    }
 }
 
 fn read(
@@ -212,12 +272,12 @@ fn plan_memberships(memberships: &BTreeMap<(RoomId, UserId), Membership<'_>>) ->
         match membership {
             Membership::Read { seq, message_no } => push(&mut reads, room, user, *seq, *message_no),
             Membership::Gone => gone.extend([(room, user)]),
-            Membership::Put { row, seq, message_no, afresh } => {
+            Membership::Put { row, role, seq, message_no, afresh } => {
                 if *afresh {
                     gone.extend([(room, user)]);
                 }
                 push(&mut puts, room, user, *seq, *message_no);
-                roles.push(row.role.to_string());
+                roles.push((*role).to_owned());
                 joined.push(row.joined_at.0);
             }
         }

@@ -5,17 +5,21 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use futures_util::future::{join, join_all};
+use futures_util::future::{join_all, join3};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_postgres::Error;
-use veza_engine::id::ShardId;
+use veza_engine::id::{ShardId, UserId};
 use veza_engine::input::Identity;
-use veza_engine::store::{Load, LoadError, Loaded};
+use veza_engine::store::{Load, LoadError, Loaded, Profile};
 
 use super::connect::{Fault, Purpose, Session, describe, fault};
 use super::context::Context;
-use super::{auth, identify, load_page, load_room, load_user};
+use super::load_standing::SanctionsAsked;
+use super::load_user::read_time_cursor;
+use super::{
+    auth, identify, load_event, load_inbox, load_page, load_room, load_standing, load_user, profile, reactions,
+};
 use crate::store::report::wall_now;
 use crate::store::shared::{read_cursor, read_id_cursor};
 use crate::store::{AuthAnswer, AuthError, AuthRequest};
@@ -24,8 +28,8 @@ use crate::store::{AuthAnswer, AuthError, AuthRequest};
 const PIPELINE_MAX: usize = 16;
 /// A sign of life is due by then.
 const PING_DEADLINE: Duration = Duration::from_secs(2);
-/// `Identify` in one query.
-const IDENTIFY_MAX: usize = 256;
+/// `Identify`, and `Profile`, in one query.
+const TOGETHER_MAX: usize = 256;
 
 /// Something to ask.
 pub(super) struct Job {
@@ -120,10 +124,19 @@ async fn serve(pool: &Pool, session: &mut Session) -> bool {
     }
 }
 
+/// One of many that are answered by one query.
+struct Asked<T> {
+    born: Instant,
+    shard: ShardId,
+    id: u64,
+    what: T,
+}
+
 /// What goes out together.
 #[derive(Default)]
 struct Group {
-    identify: Vec<(Instant, ShardId, u64, Box<Identity>)>,
+    identify: Vec<Asked<Box<Identity>>>,
+    profiles: Vec<Asked<UserId>>,
     others: Vec<Job>,
 }
 
@@ -131,7 +144,10 @@ impl Group {
     fn add(&mut self, job: Job) {
         match job {
             Job { born, ask: Ask::Load { shard, id, load: Load::Identify { identity } } } => {
-                self.identify.push((born, shard, id, identity));
+                self.identify.push(Asked { born, shard, id, what: identity });
+            }
+            Job { born, ask: Ask::Load { shard, id, load: Load::Profile { user_id } } } => {
+                self.profiles.push(Asked { born, shard, id, what: user_id });
             }
             other => self.others.push(other),
         }
@@ -151,7 +167,7 @@ async fn take(pool: &Pool) -> Option<Group> {
         }
     };
     group.add(first?);
-    while group.others.len() < PIPELINE_MAX && group.identify.len() < IDENTIFY_MAX {
+    while group.others.len() < PIPELINE_MAX && group.identify.len().max(group.profiles.len()) < TOGETHER_MAX {
         match jobs.try_recv() {
             Ok(job) => group.add(job),
             Err(_) => break,
@@ -163,8 +179,15 @@ async fn take(pool: &Pool) -> Option<Group> {
 /// Asks everything at once; false if the connection is not to be trusted any more.
 async fn work(context: &Context, session: &Session, group: Group) -> bool {
     let others = join_all(group.others.into_iter().map(|job| one(context, session, job)));
-    let (identified, others) = join(many(context, session, group.identify), others).await;
-    identified && others.into_iter().all(|good| good)
+    let identities: Vec<&Identity> = group.identify.iter().map(|asked| &*asked.what).collect();
+    let identified = many(context, &group.identify, Loaded::User, || async {
+        identify::identify(session, &identities, context.auto_provision, wall_now().0).await
+    });
+    let users: Vec<UserId> = group.profiles.iter().map(|asked| asked.what).collect();
+    let found = |profile: Profile| Loaded::Profile(Box::new(profile));
+    let profiles = many(context, &group.profiles, found, || async { profile::profiles(session, &users).await });
+    let (identified, profiles, others) = join3(identified, profiles, others).await;
+    identified && profiles && others.into_iter().all(|good| good)
 }
 
 /// The time that is left of a query's, or none.
@@ -205,18 +228,22 @@ async fn one(context: &Context, session: &Session, job: Job) -> bool {
     }
 }
 
-async fn many(context: &Context, session: &Session, group: Vec<(Instant, ShardId, u64, Box<Identity>)>) -> bool {
-    let Some(oldest) = group.iter().map(|(born, ..)| *born).min() else { return true };
-    let identities: Vec<&Identity> = group.iter().map(|(.., identity)| &**identity).collect();
-    let asked = identify::identify(session, &identities, context.auto_provision, wall_now().0);
-    let (users, good) = match timeout(left(context, oldest), asked).await {
-        Ok(Ok(users)) => (Ok(users), true),
+/// One query for all of these; its answers are in their order.
+async fn many<T, R: Clone, F: Future<Output = Result<Vec<R>, Error>>>(
+    context: &Context,
+    asked: &[Asked<T>],
+    make: impl Fn(R) -> Loaded,
+    ask: impl FnOnce() -> F,
+) -> bool {
+    let Some(oldest) = asked.iter().map(|one| one.born).min() else { return true };
+    let (answers, good) = match timeout(left(context, oldest), ask()).await {
+        Ok(Ok(answers)) => (Ok(answers), true),
         Ok(Err(error)) => failed(context, &error),
         Err(_) => (Err(LoadError::Unavailable), late(context)),
     };
-    for (index, (born, shard, id, _)) in group.iter().enumerate() {
-        let result = users.as_ref().map(|users| Loaded::User(users[index].clone())).map_err(LoadError::clone);
-        settle_load(context, *born, *shard, *id, result);
+    for (index, one) in asked.iter().enumerate() {
+        let result = answers.as_ref().map(|answers| make(answers[index].clone())).map_err(LoadError::clone);
+        settle_load(context, one.born, one.shard, one.id, result);
     }
     good
 }
@@ -251,16 +278,11 @@ async fn ask(context: &Context, session: &Session, load: &Load) -> Result<Result
         }
         Load::Room { room_id, tail, members } => load_room::room(session, mix, *room_id, *tail, members).await?,
         Load::Members { room_id, user_ids } => {
-            Loaded::Members(load_room::standings(session, *room_id, user_ids).await?)
+            Loaded::Members(load_standing::standings(session, *room_id, user_ids).await?)
         }
-        Load::Events { room_id, after, limit } => load_room::events(session, *room_id, *after, *limit).await?,
-        Load::HistoryBefore { room_id, before, limit, .. } => {
-            load_room::history_before(session, *room_id, *before, *limit).await?
-        }
-        Load::HistoryAfter { room_id, after, limit, .. } => {
-            load_room::history_after(session, *room_id, *after, *limit).await?
-        }
-        Load::Message { room_id, message_id, .. } => load_room::message(session, *room_id, *message_id).await?,
+        Load::Names { room_id, names } => load_standing::names(session, *room_id, names).await?,
+        Load::Sanction { sanction_id } => load_standing::one_sanction(session, *sanction_id).await?,
+        Load::RoomStats { room_id, now } => load_room::stats(session, *room_id, *now).await?,
         Load::ClientEvent { room_id, user_id, client_id } => {
             load_room::client_event(session, *room_id, *user_id, client_id).await?
         }
@@ -271,9 +293,45 @@ async fn ask(context: &Context, session: &Session, load: &Load) -> Result<Result
         Load::User { user_id } => load_user::user_by_id(session, *user_id).await?,
         Load::Sessions { user_id } => Loaded::Sessions(auth::sessions(session, *user_id, wall_now()).await?),
         Load::ReserveRooms { count } => load_user::reserve_rooms(session, *count).await?,
+        Load::Profile { user_id } => {
+            let found = profile::profiles(session, &[*user_id]).await?;
+            Loaded::Profile(Box::new(found.into_iter().next().unwrap_or_default()))
+        }
+        Load::Blocks { user_id } => profile::blocks(session, *user_id).await?,
+        Load::Events { .. }
+        | Load::HistoryBefore { .. }
+        | Load::HistoryAfter { .. }
+        | Load::Message { .. }
+        | Load::Edits { .. }
+        | Load::Thread { .. }
+        | Load::Pinned { .. }
+        | Load::Reactions { .. } => events(session, load).await?,
         paged => return page(session, mix, paged).await,
     };
     Ok(Ok(loaded))
+}
+
+/// Queries about the events of a room.
+async fn events(session: &Session, load: &Load) -> Result<Loaded, Error> {
+    match load {
+        Load::Events { room_id, after, limit } => load_event::events(session, *room_id, *after, *limit).await,
+        Load::HistoryBefore { room_id, before, limit, reader } => {
+            load_event::history_before(session, *room_id, *before, *limit, *reader).await
+        }
+        Load::HistoryAfter { room_id, after, limit, reader } => {
+            load_event::history_after(session, *room_id, *after, *limit, *reader).await
+        }
+        Load::Message { room_id, message_id, reader } => {
+            load_event::message(session, *room_id, *message_id, *reader).await
+        }
+        Load::Edits { room_id, message_id } => load_event::edits(session, *room_id, *message_id).await,
+        Load::Thread { room_id, parent_id, after, limit, reader } => {
+            load_event::thread(session, *room_id, *parent_id, *after, *limit, *reader).await
+        }
+        Load::Pinned { room_id, reader } => load_event::pinned(session, *room_id, *reader).await,
+        Load::Reactions { room_id, message_id } => reactions::by_name(session, *room_id, *message_id).await,
+        other => unreachable!("{other:?} is not about events"),
+    }
 }
 
 /// Queries with a cursor, which may be one that we never gave.
@@ -292,7 +350,7 @@ async fn page(session: &Session, mix: u64, load: &Load) -> Result<Result<Loaded,
             Ok(after) => load_page::rooms(session, mix, *filter, *user_id, query.as_deref(), *limit, after).await?,
             Err(error) => return Ok(Err(error)),
         },
-        Load::DmPage { user_id, limit, cursor } => match load_user::read_dm_cursor(cursor.as_deref()) {
+        Load::DmPage { user_id, limit, cursor } => match read_time_cursor('d', cursor.as_deref()) {
             Ok(from) => load_user::dm_page(session, mix, *user_id, *limit, from).await?,
             Err(error) => return Ok(Err(error)),
         },
@@ -300,7 +358,22 @@ async fn page(session: &Session, mix: u64, load: &Load) -> Result<Result<Loaded,
             Ok(after) => load_page::users(session, query.as_deref(), *limit, &after.unwrap_or_default()).await?,
             Err(error) => return Ok(Err(error)),
         },
-        other => unreachable!("not yet: {other:?}"),
+        Load::Mentions { reader, limit, cursor } => match load_inbox::read_from(cursor.as_deref()) {
+            Ok(from) => load_inbox::mentions(session, *reader, *limit, from).await?,
+            Err(error) => return Ok(Err(error)),
+        },
+        Load::Sanctions { room_id, user_id, active, now, limit, cursor } => {
+            match read_time_cursor('s', cursor.as_deref()) {
+                Ok(from) => {
+                    let (room_id, user_id, active, now, limit) = (*room_id, *user_id, *active, *now, *limit);
+                    let asked = SanctionsAsked { room_id, user_id, active, now, limit, from };
+                    load_standing::sanctions(session, asked).await?
+                }
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+        Load::Search { .. } => Loaded::Messages { messages: Vec::new(), next: None },
+        other => unreachable!("{other:?} has no cursor"),
     };
     Ok(Ok(loaded))
 }

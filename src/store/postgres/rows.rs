@@ -2,16 +2,18 @@
 
 use tokio_postgres::Row;
 use veza_engine::id::{RoomId, Seq, UserId};
-use veza_engine::store::{EventKind, EventRecord, EventRow, MemberRow, RoomKind, RoomMeta, UserRow};
+use veza_engine::store::{
+    EventKind, EventRecord, EventRow, MemberRow, MessageState, RoomKind, RoomMeta, SanctionRow, UserRow,
+};
 use veza_engine::time::WallMs;
-use veza_engine::wire::{ClientKey, Visibility};
+use veza_engine::wire::{ClientKey, SanctionKind, Visibility};
 
 use crate::store::shared::mix_epoch;
 
 /// Columns of an event with its author's name, for [`record`]: events as `e`, users as `u`.
 macro_rules! record_columns {
     () => {
-        "e.room_id, e.seq, e.kind, e.at, e.message_no, e.author_id, e.client_id, e.client_hash, e.content, e.parent_id, e.data, u.username"
+        "e.room_id, e.seq, e.kind, e.at, e.message_no, e.author_id, e.client_id, e.client_hash, e.content, e.parent_id, e.data, u.username, e.mentions, e.reason, e.edit_count, e.edited_at, e.deleted_at, e.pinned_seq, e.thread_count"
     };
 }
 /// Columns of a room, for [`meta`]: rooms as `r`.
@@ -31,7 +33,7 @@ pub(super) fn boxed(row: &Row, column: usize) -> Box<str> {
     row.get::<_, &str>(column).into()
 }
 
-fn boxed_opt(row: &Row, column: usize) -> Option<Box<str>> {
+pub(super) fn boxed_opt(row: &Row, column: usize) -> Option<Box<str>> {
     row.get::<_, Option<&str>>(column).map(Into::into)
 }
 
@@ -41,13 +43,14 @@ fn small(row: &Row, column: usize) -> u32 {
 
 /// Kinds that a later version wrote read as `void`: they keep their place.
 fn event_kind(number: i16) -> EventKind {
-    if number == EventKind::Message as i16 { EventKind::Message } else { EventKind::Void }
+    EventKind::from_number(number).unwrap_or(EventKind::Void)
 }
 
 pub(super) fn room_kind(number: i16) -> RoomKind {
     if number == RoomKind::Dm as i16 { RoomKind::Dm } else { RoomKind::Room }
 }
 
+/// An event without the reactions to it, which come by [`super::reactions::add`].
 pub(super) fn record(row: &Row) -> EventRecord {
     let hash = row.get::<_, Option<i64>>(7).map(i64::cast_unsigned);
     let client = boxed_opt(row, 6).zip(hash).map(|(id, hash)| ClientKey { id, hash });
@@ -63,11 +66,59 @@ pub(super) fn record(row: &Row) -> EventRecord {
             content: boxed_opt(row, 8),
             parent_id: row.get::<_, Option<i64>>(9).map(|seq| Seq(seq.cast_unsigned())),
             data: boxed_opt(row, 10),
-            mentions: Box::default(),
-            reason: None,
+            mentions: row.get::<_, Option<&str>>(12).map(json_ids).unwrap_or_default(),
+            reason: boxed_opt(row, 13),
         },
         username: boxed_opt(row, 11),
-        state: None,
+        state: state(row),
+    }
+}
+
+/// What has become of the message; `None`: nothing.
+fn state(row: &Row) -> Option<Box<MessageState>> {
+    let count = |column| row.get::<_, Option<i32>>(column).map_or(0, i32::cast_unsigned);
+    let time = |column| row.get::<_, Option<i64>>(column).map(WallMs);
+    let state = MessageState {
+        edit_count: count(14),
+        edited_at: time(15),
+        deleted_at: time(16),
+        pinned: row.get::<_, Option<i64>>(17).map(|seq| Seq(seq.cast_unsigned())),
+        thread_count: count(18),
+        ..MessageState::default()
+    };
+    (state != MessageState::default()).then(|| Box::new(state))
+}
+
+/// Reads what `plan::json_ids` wrote.
+fn json_ids(text: &str) -> Box<[UserId]> {
+    text.trim_matches(['[', ']']).split(',').filter_map(|id| id.trim().parse().ok()).map(UserId).collect()
+}
+
+/// An array of ids.
+pub(super) fn users(row: &Row, column: usize) -> Vec<UserId> {
+    row.get::<_, Vec<i64>>(column).into_iter().map(|id| UserId(id.cast_unsigned())).collect()
+}
+
+/// Columns of a sanction, for [`sanction`]: sanctions as `s`.
+macro_rules! sanction_columns {
+    () => {
+        "s.sanction_id, s.room_id, s.user_id, s.kind, s.reason, s.actor_id, s.at, s.expires_at, s.lifted_at, s.lifted_by"
+    };
+}
+pub(super) use sanction_columns;
+
+pub(super) fn sanction(row: &Row) -> SanctionRow {
+    let lifted = row.get::<_, Option<i64>>(8).zip(row.get::<_, Option<i64>>(9));
+    SanctionRow {
+        sanction_id: uint(row, 0),
+        room_id: RoomId(uint(row, 1)),
+        user_id: UserId(uint(row, 2)),
+        kind: SanctionKind::from_number(row.get(3)).unwrap_or(SanctionKind::Warn),
+        reason: boxed(row, 4),
+        actor_id: UserId(uint(row, 5)),
+        at: WallMs(row.get(6)),
+        expires_at: row.get::<_, Option<i64>>(7).map(WallMs),
+        lifted: lifted.map(|(at, by)| (WallMs(at), UserId(by.cast_unsigned()))),
     }
 }
 

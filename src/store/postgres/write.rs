@@ -17,7 +17,9 @@ use veza_engine::store::{Batch, BatchOutcome, EventRow, Write};
 
 use super::connect::{Fault, Purpose, Session, application_name, describe, fault, jittered};
 use super::context::Context;
-use super::plan::{EVENTS_FENCED, FENCE, Param, Planned, event_arrays, plan_writes, planned};
+use super::plan::{
+    EVENTS_FENCED, EVENTS_FENCED_MORE, FENCE, Param, Planned, event_arrays, more_event_arrays, plan_writes, planned,
+};
 use super::{bisect, conflict};
 use crate::store::StoreError;
 
@@ -196,7 +198,11 @@ fn fenced(batch: &Batch, events: &[&EventRow]) -> Planned {
     }
     let mut params: Vec<Param> = vec![Box::new(writer.epoch), Box::new(lane), Box::new(writer.number)];
     params.extend(event_arrays(events));
-    Planned { sql: EVENTS_FENCED, params }
+    if events.iter().all(|event| event.mentions.is_empty() && event.reason.is_none()) {
+        return Planned { sql: EVENTS_FENCED, params };
+    }
+    params.extend(more_event_arrays(events));
+    Planned { sql: EVENTS_FENCED_MORE, params }
 }
 
 /// What the server will say to one statement.

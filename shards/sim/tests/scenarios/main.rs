@@ -2,7 +2,6 @@
 
 mod errors;
 mod limits;
-mod people;
 mod rig;
 mod rooms;
 mod sessions;

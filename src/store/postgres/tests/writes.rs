@@ -17,6 +17,7 @@ fn member(user: u64, seq: u64) -> MemberRow {
 fn rooms_events_members_and_foreign_rows() {
     let pg = TestPg::start();
     let mut desk = Desk::open(&pg.url()).ready();
+    pg.sql("insert into users (user_id, iss, sub, username, skeleton, created_at) select i, 'x', i, 'u' || i, 'u' || i, 0 from generate_series(1, 9) i");
     let put = |user, seq| Write::PutMember { room_id: RoomId(1), member: member(user, seq) };
     let read =
         |user, seq| Write::ReadPosition { room_id: RoomId(1), user_id: UserId(user), seq: Seq(seq), message_no: seq };
