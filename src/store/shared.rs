@@ -67,6 +67,17 @@ pub(super) fn read_id_cursor(kind: char, text: Option<&str>) -> Result<Option<u6
     Ok(Some(id))
 }
 
+/// As [`read_cursor`], for cursors of several numbers, joined by dots.
+pub(super) fn read_numbers_cursor<const N: usize>(
+    kind: char,
+    text: Option<&str>,
+) -> Result<Option<[i64; N]>, LoadError> {
+    let Some(position) = read_cursor(kind, text)? else { return Ok(None) };
+    let numbers: Result<Vec<i64>, _> = position.split('.').map(str::parse).collect();
+    let numbers = numbers.ok().and_then(|numbers| numbers.try_into().ok()).ok_or(LoadError::BadCursor)?;
+    Ok(Some(numbers))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,6 +89,10 @@ mod tests {
         assert_eq!(read_id_cursor('u', None), Ok(None));
         for bad in ["", "?", "dTQy!", "AAAA", &cursor('r', "42"), &cursor('u', "x"), &cursor('u', "9007199254740992")] {
             assert_eq!(read_id_cursor('u', Some(bad)), Err(LoadError::BadCursor), "{bad}");
+        }
+        assert_eq!(read_numbers_cursor('n', Some(&cursor('n', "-3.0.77"))), Ok(Some([-3, 0, 77])));
+        for bad in ["", "1.2", "1.2.3.4", "1..3", "1.2.x", "1.2.9223372036854775808"] {
+            assert_eq!(read_numbers_cursor::<3>('n', Some(&cursor('n', bad))), Err(LoadError::BadCursor), "{bad}");
         }
     }
 

@@ -6,7 +6,7 @@ use rusqlite::{Connection, Error, ErrorCode, OptionalExtension, params};
 use veza_engine::id::{RoomId, Seq};
 use veza_engine::store::{Batch, BatchOutcome, EventRow, Writer};
 
-use super::rows::Prepare as _;
+use super::rows::{self, Prepare as _};
 use super::{diagnose, write};
 
 /// Applies a batch, so that a conflict or refusal leaves nothing of it and nothing of the others is lost. An error is
@@ -81,7 +81,15 @@ fn head(connection: &Connection, room_id: RoomId) -> Result<Seq, Error> {
     let seq: Option<i64> = connection
         .prepared("SELECT max(seq) FROM events WHERE room_id = ?1")?
         .query_row([room_id.0 as i64], |row| row.get(0))?;
-    Ok(Seq(seq.unwrap_or(0) as u64))
+    if let Some(seq) = seq {
+        return Ok(Seq(seq as u64));
+    }
+    // A new room, or one of which retention has left nothing.
+    let floor: Option<i64> = connection
+        .prepared("SELECT floor_seq FROM rooms WHERE room_id = ?1")?
+        .query_row([room_id.0 as i64], |row| row.get(0))
+        .optional()?;
+    Ok(Seq(floor.unwrap_or(0) as u64))
 }
 
 /// Inserts one row.
@@ -89,8 +97,8 @@ pub(super) fn insert_event(connection: &Connection, event: &EventRow, writer: Wr
     connection
         .prepared(
             "INSERT INTO events (room_id, seq, kind, at, message_no, author_id, client_id, client_hash, content,
-                 parent_id, data, writer_epoch, writer_lane, writer_number)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+                 parent_id, data, writer_epoch, writer_lane, writer_number, mentions, reason)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
         )?
         .execute(params![
             event.room_id.0 as i64,
@@ -107,6 +115,8 @@ pub(super) fn insert_event(connection: &Connection, event: &EventRow, writer: Wr
             writer.epoch,
             writer.lane,
             writer.number,
+            rows::mention_list(&event.mentions),
+            event.reason.as_deref(),
         ])?;
     Ok(())
 }

@@ -6,20 +6,25 @@ use veza_engine::id::{RoomId, Seq, UserId};
 use veza_engine::store::{Cursor, DmSummary, LoadError, Loaded, RoomSummary, UnreadRow};
 use veza_engine::wire::RoomFilter;
 
-use super::load_room;
 use super::load_user::{OwnPosition, own_position};
 use super::reader::Failure;
 use super::rows::{self, EVENT, EVENT_FROM, MEMBER, META, META_COLUMNS, Prepare as _, USER};
+use super::{load_message, load_room};
 use crate::store::shared::{cursor, fold, read_cursor, read_id_cursor, skeleton};
 
 /// The position of a newest event.
-const HEAD: &str = "coalesce((SELECT max(e.seq) FROM events e WHERE e.room_id = r.room_id), 0)";
+const HEAD: &str = "coalesce((SELECT max(e.seq) FROM events e WHERE e.room_id = r.room_id), r.floor_seq)";
 
 /// Cuts the extra row off; the cursor is made of the last one shown.
-fn cut<T>(found: &mut Vec<T>, limit: u32, kind: char, position: impl Fn(&T) -> String) -> Cursor {
+pub(super) fn cut<T>(found: &mut Vec<T>, limit: u32, kind: char, position: impl Fn(&T) -> String) -> Cursor {
     let more = found.len() > limit as usize;
     found.truncate(limit as usize);
     found.last().filter(|_| more).map(|last| cursor(kind, &position(last)))
+}
+
+/// The user after whom a page of members begins.
+pub(super) fn member_cursor(from: Option<&str>) -> Result<u64, LoadError> {
+    read_id_cursor('m', from).map(|after| after.unwrap_or(0))
 }
 
 /// `Load::MemberPage`.
@@ -31,15 +36,17 @@ pub(super) fn members(
     limit: u32,
     from: Option<&str>,
 ) -> Result<Loaded, Failure> {
-    let after = read_id_cursor('m', from)?.unwrap_or(0);
+    let after = member_cursor(from)?;
     // The cross join keeps the order of the tables: from the few that were asked for, or from the room.
-    let tables = match among {
-        Some(_) => "json_each(?5) j CROSS JOIN members m ON m.user_id = j.value",
-        None => "members m",
+    let tables = match (among, role) {
+        (Some(_), _) => "json_each(?5) j CROSS JOIN members m ON m.user_id = j.value",
+        (None, Some(_)) => "members m INDEXED BY members_by_role",
+        (None, None) => "members m",
     };
+    let role_is = if role.is_some() { "m.role = ?3" } else { "?3 IS NULL" };
     let sql = format!(
         "SELECT {MEMBER}, u.username FROM {tables} CROSS JOIN users u ON u.user_id = m.user_id
-         WHERE m.room_id = ?1 AND m.user_id > ?2 AND (?3 IS NULL OR m.role = ?3) AND ?5 IS ?5
+         WHERE m.room_id = ?1 AND m.user_id > ?2 AND {role_is} AND ?5 IS ?5
          ORDER BY m.user_id LIMIT ?4"
     );
     let values = params![room_id.0 as i64, after as i64, role, i64::from(limit) + 1, among.map(rows::id_list)];
@@ -60,15 +67,16 @@ pub(super) fn rooms(
 ) -> Result<Loaded, Failure> {
     let after = read_id_cursor('r', from)?.unwrap_or(0);
     let rooms = match filter {
-        RoomFilter::Public => "rooms r WHERE r.kind = 0 AND r.visibility = 0 AND r.room_id > ?1 AND ?4 IS ?4",
+        RoomFilter::Public => "rooms r WHERE r.visibility = 0 AND r.room_id > ?1 AND ?4 IS ?4",
         RoomFilter::Joined => {
-            "members m CROSS JOIN rooms r ON r.room_id = m.room_id WHERE m.user_id = ?4 AND m.room_id > ?1 AND r.kind = 0"
+            "members m CROSS JOIN rooms r ON r.room_id = m.room_id WHERE m.user_id = ?4 AND m.room_id > ?1"
         }
-        // Nobody can be invited yet.
-        RoomFilter::Invited => return Ok(Loaded::RoomPage { rooms: Vec::new(), next: None }),
+        RoomFilter::Invited => {
+            "invites i CROSS JOIN rooms r ON r.room_id = i.room_id WHERE i.user_id = ?4 AND i.room_id > ?1"
+        }
     };
     let sql = format!(
-        "SELECT {META}, r.member_count, {HEAD} FROM {rooms} AND (?2 IS NULL OR instr(r.name_folded, ?2) > 0)
+        "SELECT {META}, r.member_count, {HEAD} FROM {rooms} AND r.kind = 0 AND r.deleted_at IS NULL AND (?2 IS NULL OR instr(r.name_folded, ?2) > 0)
          ORDER BY r.room_id LIMIT ?3"
     );
     let values = params![after as i64, query.map(fold), i64::from(limit) + 1, user_id.0 as i64];
@@ -96,24 +104,34 @@ pub(super) fn conversations(
             .ok_or(LoadError::BadCursor)?,
     };
     let sql = "SELECT r.room_id, r.epoch, r.read_checkpoint, m.last_read_seq, m.last_read_no,
-                   coalesce(h.seq, 0), coalesce(h.message_no, 0), coalesce(h.at, r.created_at) AS active
+                   coalesce(h.seq, r.floor_seq), coalesce(h.message_no, r.floor_no), r.floor_no,
+                   coalesce(h.at, r.created_at) AS active
                FROM members m CROSS JOIN rooms r ON r.room_id = m.room_id
                    LEFT JOIN events h ON h.room_id = m.room_id
                        AND h.seq = (SELECT max(e.seq) FROM events e WHERE e.room_id = m.room_id)
-               WHERE m.user_id = ?1 AND r.kind = 1 AND (active, r.room_id) < (?2, ?3)
+               WHERE m.user_id = ?1 AND r.kind = 1 AND r.deleted_at IS NULL AND (active, r.room_id) < (?2, ?3)
                ORDER BY active DESC, r.room_id DESC LIMIT ?4";
     let values = params![user_id.0 as i64, at, room, i64::from(limit) + 1];
     let mut found =
-        rows::all(connection, sql, values, |row| Ok((OwnPosition::read(row, 1, mix)?, row.get::<_, i64>(7)?)))?;
+        rows::all(connection, sql, values, |row| Ok((OwnPosition::read(row, 1, mix)?, row.get::<_, i64>(8)?)))?;
     let next = cut(&mut found, limit, 'd', |(place, active)| format!("{active}.{}", place.room_id.0));
     let newest =
         format!("SELECT {EVENT} FROM {EVENT_FROM} WHERE e.room_id = ?1 AND e.kind = 1 ORDER BY e.seq DESC LIMIT 1");
     let mut conversations = Vec::with_capacity(found.len());
     for (place, _) in found {
         let unread: UnreadRow = own_position(connection, user_id, &place)?;
-        let last_message = connection.prepared(&newest)?.query_row([place.room_id.0 as i64], rows::event).optional()?;
+        let mut last_message =
+            connection.prepared(&newest)?.query_row([place.room_id.0 as i64], rows::event).optional()?;
+        load_message::add_reactions(connection, last_message.as_mut_slice(), Some(user_id))?;
         let users = load_room::participants(connection, place.room_id)?;
-        conversations.push(DmSummary { unread, users, last_message, is_blocked: false });
+        let is_blocked = match &users[..] {
+            [one, other] => {
+                let other = if one.user_id == user_id { other } else { one };
+                load_room::blocks_user(connection, user_id, other.user_id)?
+            }
+            _ => false,
+        };
+        conversations.push(DmSummary { unread, users, last_message, is_blocked });
     }
     Ok(Loaded::DmPage { conversations, next })
 }

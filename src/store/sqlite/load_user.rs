@@ -5,6 +5,7 @@ use veza_engine::id::{RoomId, Seq, UserId};
 use veza_engine::store::{Earlier, Loaded, RoomKind, SessionRow, UnreadRow, UserRow};
 use veza_engine::time::WallMs;
 
+use super::load_room;
 use super::rows::{self, Prepare as _, USER};
 use crate::store::report::wall_now;
 use crate::store::shared::{OWN_ISSUER, mix_epoch, skeleton};
@@ -57,11 +58,12 @@ pub(super) struct OwnPosition {
     checkpoint: u64,
     read: (u64, u64),
     head: (u64, u64),
+    floor_no: u64,
 }
 
 impl OwnPosition {
-    /// From room_id, [kind,] epoch, checkpoint, last_read_seq, last_read_no, head's seq and message_no; `epoch` is the
-    /// column of the epoch, 1 if there is no kind (conversations).
+    /// From room_id, [kind,] epoch, checkpoint, last_read_seq, last_read_no, head's seq and message_no, floor's
+    /// message_no; `epoch` is the column of the epoch, 1 if there is no kind (conversations).
     pub(super) fn read(row: &Row<'_>, epoch: usize, mix: u64) -> Result<OwnPosition, Error> {
         let at = |offset| rows::uint(row, epoch + offset);
         Ok(OwnPosition {
@@ -71,6 +73,7 @@ impl OwnPosition {
             checkpoint: at(1)?,
             read: (at(2)?, at(3)?),
             head: (at(4)?, at(5)?),
+            floor_no: at(6)?,
         })
     }
 }
@@ -90,25 +93,40 @@ pub(super) fn own_position(connection: &Connection, user_id: UserId, place: &Own
         false => None,
     };
     let (last_read_seq, last_read_no) = own.unwrap_or(place.read);
+    // What retention has removed is not unread.
+    let unread_count = place.head.1.saturating_sub(last_read_no.max(place.floor_no));
     Ok(UnreadRow {
         room_id: place.room_id,
         kind: place.kind,
         epoch: place.epoch,
         head: Seq(place.head.0),
         last_read_seq: Seq(last_read_seq),
-        unread_count: place.head.1.saturating_sub(last_read_no),
-        mention_count: 0,
+        unread_count,
+        mention_count: match unread_count {
+            0 => 0,
+            _ => mention_count(connection, user_id, place.room_id, last_read_seq)?,
+        },
     })
+}
+
+/// Messages of others after this position that mention the user or everybody.
+fn mention_count(connection: &Connection, user_id: UserId, room_id: RoomId, after: u64) -> Result<u64, Error> {
+    let sql = "SELECT count(*) FROM (
+                   SELECT seq FROM mentions WHERE user_id = ?1 AND room_id = ?2 AND seq > ?3
+                   UNION SELECT seq FROM mentions WHERE user_id = 0 AND room_id = ?2 AND seq > ?3) found
+               CROSS JOIN events e ON e.room_id = ?2 AND e.seq = found.seq WHERE e.author_id <> ?1";
+    let values = params![user_id.0 as i64, room_id.0 as i64, after as i64];
+    connection.prepared(sql)?.query_row(values, |row| rows::uint(row, 0))
 }
 
 /// `Load::Unread`.
 pub(super) fn unread(connection: &Connection, user_id: UserId, mix: u64) -> Result<Loaded, Error> {
     let sql = "SELECT r.room_id, r.kind, r.epoch, r.read_checkpoint, m.last_read_seq, m.last_read_no,
-                   coalesce(h.seq, 0), coalesce(h.message_no, 0)
+                   coalesce(h.seq, r.floor_seq), coalesce(h.message_no, r.floor_no), r.floor_no
                FROM members m CROSS JOIN rooms r ON r.room_id = m.room_id
                    LEFT JOIN events h ON h.room_id = m.room_id
                        AND h.seq = (SELECT max(e.seq) FROM events e WHERE e.room_id = m.room_id)
-               WHERE m.user_id = ?1 ORDER BY m.room_id";
+               WHERE m.user_id = ?1 AND r.deleted_at IS NULL ORDER BY m.room_id";
     let places = rows::all(connection, sql, [user_id.0 as i64], |row| OwnPosition::read(row, 2, mix))?;
     let rooms: Result<Vec<_>, Error> = places.iter().map(|place| own_position(connection, user_id, place)).collect();
     Ok(Loaded::Unread(rooms?))
@@ -124,12 +142,13 @@ pub(super) fn creation(
 ) -> Result<Loaded, Error> {
     let creator = user_id.0 as i64;
     let created_rooms = connection
-        .prepared("SELECT count(*) FROM rooms WHERE creator_id = ?1 AND kind = 0")?
+        .prepared("SELECT count(*) FROM rooms WHERE creator_id = ?1 AND kind = 0 AND deleted_at IS NULL")?
         .query_row([creator], |row| row.get(0))?;
     let by_client = match client_id {
         Some(client) => connection
             .prepared(
-                "SELECT room_id, kind, created_at, client_hash FROM rooms WHERE creator_id = ?1 AND client_id = ?2",
+                "SELECT room_id, kind, created_at, client_hash FROM rooms
+                 WHERE creator_id = ?1 AND client_id = ?2 AND deleted_at IS NULL",
             )?
             .query_row(params![creator, client], earlier)
             .optional()?,
@@ -148,7 +167,13 @@ pub(super) fn creation(
     let sql =
         format!("SELECT {USER} FROM json_each(?1) j CROSS JOIN users u ON u.user_id = j.value ORDER BY u.user_id");
     let users = rows::all(connection, &sql, [rows::id_list(users)], |row| rows::user(row, 0))?;
-    Ok(Loaded::Creation { created_rooms, by_client, by_pair, users, blocked_by: Vec::new() })
+    let mut blocked_by = Vec::new();
+    for user in &users {
+        if load_room::blocks_user(connection, user.user_id, user_id)? {
+            blocked_by.push(user.user_id);
+        }
+    }
+    Ok(Loaded::Creation { created_rooms, by_client, by_pair, users, blocked_by })
 }
 
 fn earlier(row: &Row<'_>) -> Result<Earlier, Error> {

@@ -4,15 +4,23 @@
 
 mod account;
 mod batch;
+mod chores;
 mod diagnose;
 mod identify;
+mod index;
+mod load_message;
 mod load_page;
+mod load_people;
 mod load_room;
 mod load_user;
 mod open;
 mod reader;
 mod rows;
+mod search;
+mod upkeep;
 mod write;
+mod write_message;
+mod write_people;
 mod writer;
 
 #[cfg(test)]
@@ -66,6 +74,8 @@ struct Shared {
     auto_provision: bool,
     loads_max: u64,
     load_deadline: Duration,
+    upkeep_every: Duration,
+    grace_ms: i64,
 }
 
 impl Sqlite {
@@ -89,9 +99,11 @@ impl Sqlite {
             auto_provision: config.auto_provision,
             loads_max: config.loads_max as u64,
             load_deadline: config.load_deadline,
+            upkeep_every: config.upkeep_every,
+            grace_ms: i64::try_from(config.deleted_grace.as_millis()).unwrap_or(i64::MAX),
         });
         let lanes = usize::from(config.shards) * usize::from(config.lanes);
-        let (jobs, waiting) = crossbeam::channel::bounded(lanes + CALLS_MAX + 1);
+        let (jobs, waiting) = crossbeam::channel::bounded(lanes + CALLS_MAX + 2);
         let mut threads = Vec::new();
         for index in 0..config.max_connections.clamp(1, READERS_MAX) {
             let connection = open::reader(&path)?;
@@ -141,9 +153,10 @@ impl Sqlite {
         }
     }
 
-    /// Nothing is left for later yet.
-    pub fn upkeep_now(&self, _now: WallMs, reply: oneshot::Sender<Result<(), StoreError>>) {
-        let _ = reply.send(Ok(()));
+    /// Hands the writer what it otherwise does in its own time.
+    pub fn upkeep_now(&self, now: WallMs, reply: oneshot::Sender<Result<(), StoreError>>) {
+        // Blocks only while the queue is full; a closed one drops the reply, which says so.
+        let _ = self.jobs.send(Job::Upkeep { now, reply });
     }
 
     /// Health and counters.

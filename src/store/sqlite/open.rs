@@ -15,7 +15,7 @@ mod embedded {
 }
 
 /// Statements kept prepared per connection; more than there are.
-const STATEMENTS: usize = 128;
+const STATEMENTS: usize = 256;
 /// How long another process (a backup, a shell) may hold the file before an attempt counts as failed.
 const BUSY: Duration = Duration::from_millis(500);
 

@@ -6,11 +6,14 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use crossbeam::channel::Sender;
 use rusqlite::{Connection, Error, ErrorCode};
+use veza_engine::id::RoomId;
 use veza_engine::input::Identity;
-use veza_engine::store::{Load, LoadError, Loaded};
+use veza_engine::store::{Load, LoadError, Loaded, RoomStats};
 
+use super::load_people::Sanctions;
 use super::writer::{Call, Job};
-use super::{AuthReply, Shared, Ticket, identify, load_page, load_room, load_user};
+use super::{AuthReply, Shared, Ticket, identify};
+use super::{load_message, load_page, load_people, load_room, load_user, search};
 use crate::store::{AuthAnswer, AuthError};
 
 /// Users identified by one query.
@@ -184,41 +187,106 @@ impl Failure {
 /// Answers one query from one snapshot; `mix` is the incarnation.
 pub(super) fn answer(connection: &Connection, mix: u64, load: &Load) -> Result<Loaded, Failure> {
     let snapshot = connection.unchecked_transaction()?;
-    let loaded = match load {
-        Load::Room { room_id, tail, members } => load_room::room(&snapshot, *room_id, *tail, members, mix)?,
-        Load::Members { room_id, user_ids } => load_room::members(&snapshot, *room_id, user_ids)?,
-        Load::Events { room_id, after, limit } => load_room::events(&snapshot, *room_id, *after, *limit)?,
-        Load::HistoryBefore { room_id, before, limit, .. } => {
-            load_room::history_before(&snapshot, *room_id, *before, *limit)?
-        }
-        Load::HistoryAfter { room_id, after, limit, .. } => {
-            load_room::history_after(&snapshot, *room_id, *after, *limit)?
-        }
-        Load::Message { room_id, message_id, .. } => load_room::message(&snapshot, *room_id, *message_id)?,
-        Load::ClientEvent { room_id, user_id, client_id } => {
-            load_room::client_event(&snapshot, *room_id, *user_id, client_id)?
-        }
-        Load::MemberPage { room_id, role, among, limit, cursor } => {
-            load_page::members(&snapshot, *room_id, role.as_deref(), among.as_deref(), *limit, cursor.as_deref())?
-        }
-        Load::RoomPage { filter, user_id, query, limit, cursor } => {
-            load_page::rooms(&snapshot, *filter, *user_id, query.as_deref(), *limit, cursor.as_deref(), mix)?
-        }
-        Load::DmPage { user_id, limit, cursor } => {
-            load_page::conversations(&snapshot, *user_id, *limit, cursor.as_deref(), mix)?
-        }
-        Load::UserPage { query, limit, cursor } => {
-            load_page::users(&snapshot, query.as_deref(), *limit, cursor.as_deref())?
-        }
-        Load::Unread { user_id } => load_user::unread(&snapshot, *user_id, mix)?,
-        Load::Creation { user_id, client_id, pair, users } => {
-            load_user::creation(&snapshot, *user_id, client_id.as_deref(), *pair, users)?
-        }
-        Load::User { user_id } => load_user::user(&snapshot, *user_id)?,
-        Load::Sessions { user_id } => load_user::sessions(&snapshot, *user_id)?,
-        Load::Identify { .. } | Load::ReserveRooms { .. } => unreachable!("these go other ways"),
-        other => unreachable!("not yet: {other:?}"),
+    let loaded = match in_room(&snapshot, load)? {
+        Some(loaded) => loaded,
+        None => anywhere(&snapshot, mix, load)?,
     };
     snapshot.commit()?;
     Ok(loaded)
+}
+
+/// Queries about what is in one room, which must be there; `None`: it is another query.
+fn in_room(connection: &Connection, load: &Load) -> Result<Option<Loaded>, Failure> {
+    let Some((room_id, nothing)) = room_of(load) else { return Ok(None) };
+    if let Load::MemberPage { cursor, .. } = load {
+        // One that is not ours is told, room or not.
+        load_page::member_cursor(cursor.as_deref())?;
+    }
+    if !load_room::visible(connection, room_id)? {
+        return Ok(Some(nothing));
+    }
+    let loaded = match load {
+        Load::Members { user_ids, .. } => load_room::members(connection, room_id, user_ids)?,
+        Load::Events { after, limit, .. } => load_message::events(connection, room_id, *after, *limit)?,
+        Load::HistoryBefore { before, limit, reader, .. } => {
+            load_message::history_before(connection, room_id, *before, *limit, *reader)?
+        }
+        Load::HistoryAfter { after, limit, reader, .. } => {
+            load_message::history_after(connection, room_id, *after, *limit, *reader)?
+        }
+        Load::Message { message_id, reader, .. } => load_message::message(connection, room_id, *message_id, *reader)?,
+        Load::Edits { message_id, .. } => load_message::edits(connection, room_id, *message_id)?,
+        Load::Thread { parent_id, after, limit, reader, .. } => {
+            load_message::thread(connection, room_id, *parent_id, *after, *limit, *reader)?
+        }
+        Load::Pinned { reader, .. } => load_message::pinned(connection, room_id, *reader)?,
+        Load::Reactions { message_id, .. } => load_message::reactions(connection, room_id, *message_id)?,
+        Load::Names { names, .. } => load_room::names(connection, room_id, names)?,
+        Load::RoomStats { now, .. } => load_room::stats(connection, room_id, *now)?,
+        Load::ClientEvent { user_id, client_id, .. } => {
+            load_room::client_event(connection, room_id, *user_id, client_id)?
+        }
+        Load::MemberPage { role, among, limit, cursor, .. } => {
+            load_page::members(connection, room_id, role.as_deref(), among.as_deref(), *limit, cursor.as_deref())?
+        }
+        other => unreachable!("{other:?} is about no room"),
+    };
+    Ok(Some(loaded))
+}
+
+/// The room that a query is about, and its answer if that is not there.
+fn room_of(load: &Load) -> Option<(RoomId, Loaded)> {
+    let more = false;
+    Some(match load {
+        Load::Members { room_id, .. } => (*room_id, Loaded::Members(Vec::new())),
+        Load::Events { room_id, .. } => (*room_id, Loaded::Events(Vec::new())),
+        Load::HistoryBefore { room_id, .. } | Load::HistoryAfter { room_id, .. } => {
+            (*room_id, Loaded::History { messages: Vec::new(), more })
+        }
+        Load::Message { room_id, .. } => (*room_id, Loaded::Message(None)),
+        Load::Edits { room_id, .. } => (*room_id, Loaded::Edits(Vec::new())),
+        Load::Thread { room_id, .. } => (*room_id, Loaded::Thread { parent: None, messages: Vec::new(), more }),
+        Load::Pinned { room_id, .. } => (*room_id, Loaded::Pinned(Vec::new())),
+        Load::Reactions { room_id, .. } => (*room_id, Loaded::Reactions(Vec::new())),
+        Load::Names { room_id, .. } => (*room_id, Loaded::Names(Vec::new())),
+        Load::RoomStats { room_id, .. } => (*room_id, Loaded::RoomStats(RoomStats::default())),
+        Load::ClientEvent { room_id, .. } => (*room_id, Loaded::ClientEvent(None)),
+        Load::MemberPage { room_id, .. } => (*room_id, Loaded::MemberPage { members: Vec::new(), next: None }),
+        _ => return None,
+    })
+}
+
+/// All other queries; those that name a room look by themselves whether it is there.
+fn anywhere(connection: &Connection, mix: u64, load: &Load) -> Result<Loaded, Failure> {
+    Ok(match load {
+        Load::Room { room_id, tail, members } => load_room::room(connection, *room_id, *tail, members, mix)?,
+        Load::Search { reader, search } => search::query(connection, *reader, search)?,
+        Load::Mentions { reader, limit, cursor } => {
+            load_people::mentions(connection, *reader, *limit, cursor.as_deref())?
+        }
+        Load::Profile { user_id } => load_people::profile(connection, *user_id)?,
+        Load::Blocks { user_id } => load_people::blocks(connection, *user_id)?,
+        Load::Sanction { sanction_id } => load_people::sanction(connection, *sanction_id)?,
+        Load::Sanctions { room_id, user_id, active, now, limit, cursor } => {
+            let (room_id, user_id, active, now, limit) = (*room_id, *user_id, *active, *now, *limit);
+            let cursor = cursor.as_deref();
+            load_people::sanctions(connection, &Sanctions { room_id, user_id, active, now, limit, cursor })?
+        }
+        Load::RoomPage { filter, user_id, query, limit, cursor } => {
+            load_page::rooms(connection, *filter, *user_id, query.as_deref(), *limit, cursor.as_deref(), mix)?
+        }
+        Load::DmPage { user_id, limit, cursor } => {
+            load_page::conversations(connection, *user_id, *limit, cursor.as_deref(), mix)?
+        }
+        Load::UserPage { query, limit, cursor } => {
+            load_page::users(connection, query.as_deref(), *limit, cursor.as_deref())?
+        }
+        Load::Unread { user_id } => load_user::unread(connection, *user_id, mix)?,
+        Load::Creation { user_id, client_id, pair, users } => {
+            load_user::creation(connection, *user_id, client_id.as_deref(), *pair, users)?
+        }
+        Load::User { user_id } => load_user::user(connection, *user_id)?,
+        Load::Sessions { user_id } => load_user::sessions(connection, *user_id)?,
+        other => unreachable!("{other:?} goes another way"),
+    })
 }

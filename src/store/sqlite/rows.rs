@@ -1,16 +1,20 @@
 //! From rows to the engine's types. Columns are selected by these lists, in their order.
 
+use rusqlite::types::ValueRef;
 use rusqlite::{CachedStatement, Connection, Error, Row};
 use veza_engine::id::{RoomId, Seq, UserId};
-use veza_engine::store::{EventKind, EventRecord, EventRow, MemberRow, RoomKind, RoomMeta, UserRow};
+use veza_engine::store::{
+    EventKind, EventRecord, EventRow, MemberRow, MessageState, RoomKind, RoomMeta, SanctionRow, UserRow,
+};
 use veza_engine::time::WallMs;
-use veza_engine::wire::{ClientKey, Visibility};
+use veza_engine::wire::{ClientKey, SanctionKind, Visibility};
 
 use crate::store::shared::mix_epoch;
 
 /// Of `events e LEFT JOIN users a`, for [`event`].
 pub(super) const EVENT: &str = "e.room_id, e.seq, e.kind, e.at, e.message_no, e.author_id, e.client_id, e.client_hash,
-    e.content, e.parent_id, e.data, a.username";
+    e.content, e.parent_id, e.data, a.username, e.mentions, e.reason, e.edit_count, e.edited_at, e.deleted_at,
+    e.pinned_seq, e.thread_count";
 /// The tables of [`EVENT`].
 pub(super) const EVENT_FROM: &str = "events e LEFT JOIN users a ON a.user_id = e.author_id";
 /// Of `rooms r`, for [`meta`]; [`META_COLUMNS`] of them.
@@ -22,6 +26,11 @@ pub(super) const META_COLUMNS: usize = 13;
 pub(super) const MEMBER: &str = "m.user_id, m.role, m.joined_at, m.last_read_seq, m.last_read_no";
 /// Of `users u`, for [`user`].
 pub(super) const USER: &str = "u.user_id, u.username, u.role, u.created_at";
+
+/// Of `sanctions s`, for [`sanction`].
+pub(super) const SANCTION: &str =
+    "s.sanction_id, s.room_id, s.user_id, s.kind, s.reason, s.actor_id, s.at, s.expires_at,
+    s.lifted_at, s.lifted_by";
 
 /// How every statement of the store is prepared: kept by its connection, and in tests noted, so that one can look at
 /// all their plans.
@@ -94,10 +103,48 @@ pub(super) fn event(row: &Row<'_>) -> Result<EventRecord, Error> {
         content: opt_text(row, 8)?,
         parent_id: opt_uint(row, 9)?.map(Seq),
         data: opt_text(row, 10)?,
-        mentions: Box::default(),
-        reason: None,
+        mentions: mentions(row, 12)?,
+        reason: opt_text(row, 13)?,
     };
-    Ok(EventRecord { row: row_read, username: opt_text(row, 11)?, state: None })
+    let state = state(row)?.filter(|state| *state != MessageState::default()).map(Box::new);
+    Ok(EventRecord { row: row_read, username: opt_text(row, 11)?, state })
+}
+
+/// Of messages and edits; without reactions, which are in other tables.
+fn state(row: &Row<'_>) -> Result<Option<MessageState>, Error> {
+    // None of them: the common case.
+    let columns = 14..=18;
+    for column in columns {
+        if row.get_ref(column)? != ValueRef::Null {
+            return Ok(Some(MessageState {
+                edit_count: row.get::<_, Option<u32>>(14)?.unwrap_or(0),
+                edited_at: row.get::<_, Option<i64>>(15)?.map(WallMs),
+                deleted_at: row.get::<_, Option<i64>>(16)?.map(WallMs),
+                pinned: opt_uint(row, 17)?.map(Seq),
+                thread_count: row.get::<_, Option<u32>>(18)?.unwrap_or(0),
+                ..MessageState::default()
+            }));
+        }
+    }
+    Ok(None)
+}
+
+/// Mentioned users as stored; NULL for none.
+pub(super) fn mention_list(users: &[UserId]) -> Option<String> {
+    (!users.is_empty()).then(|| id_list(users))
+}
+
+/// By [`mention_list`].
+fn mentions(row: &Row<'_>, column: usize) -> Result<Box<[UserId]>, Error> {
+    match row.get_ref(column)?.as_str_or_null()? {
+        None => Ok(Box::default()),
+        Some(list) => Ok(ids(list).collect()),
+    }
+}
+
+/// The ids in a JSON array.
+pub(super) fn ids(list: &str) -> impl Iterator<Item = UserId> {
+    list.trim_matches(['[', ']']).split(',').filter_map(|id| id.parse().ok()).map(UserId)
 }
 
 /// `kind` of a room.
@@ -142,5 +189,21 @@ pub(super) fn user(row: &Row<'_>, first: usize) -> Result<UserRow, Error> {
         username: text(row, first + 1)?,
         role: text(row, first + 2)?,
         created_at: WallMs(row.get(first + 3)?),
+    })
+}
+
+/// By [`SANCTION`], from the first column.
+pub(super) fn sanction(row: &Row<'_>) -> Result<SanctionRow, Error> {
+    let kind: i16 = row.get(3)?;
+    Ok(SanctionRow {
+        sanction_id: uint(row, 0)?,
+        room_id: RoomId(uint(row, 1)?),
+        user_id: UserId(uint(row, 2)?),
+        kind: SanctionKind::from_number(kind).ok_or(Error::IntegralValueOutOfRange(3, kind.into()))?,
+        reason: text(row, 4)?,
+        actor_id: UserId(uint(row, 5)?),
+        at: WallMs(row.get(6)?),
+        expires_at: row.get::<_, Option<i64>>(7)?.map(WallMs),
+        lifted: row.get::<_, Option<i64>>(8)?.map(WallMs).zip(opt_uint(row, 9)?.map(UserId)),
     })
 }

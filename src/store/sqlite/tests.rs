@@ -8,11 +8,14 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use veza_engine::id::{RoomId, Seq, UserId};
-use veza_engine::store::{BatchOutcome, EventRow, Load, LoadError, Loaded, Write, Writer};
-use veza_engine::wire::RoomFilter;
+use veza_engine::store::{BatchOutcome, EventRow, Load, LoadError, Loaded, RoleRow, RoomKind, Write, Writer};
+use veza_engine::time::WallMs;
+use veza_engine::wire::{Permissions, RoomFilter, SearchMessages, Status};
 
+use super::index::Pending;
+use super::upkeep::Pass;
 use super::{batch, identify, open, reader, write};
-use crate::store::contract::{Desk, Place, create, create_dm, identity, key, keyed, message, put};
+use crate::store::contract::{Desk, Place, create, create_dm, identity, key, keyed, message, meta, put};
 use crate::store::{Store, StoreConfig, StoreError};
 
 /// A directory of its own, gone at the end.
@@ -92,7 +95,7 @@ fn a_newer_schema_is_refused() {
         "INSERT INTO refinery_schema_history (version, name, applied_on, checksum) VALUES (77, 'x', 'now', '1')";
     connection.execute(newer, []).expect("a row");
     let refused = Store::open(dir.config(), Desk::no_sink()).map(|_| ());
-    assert_eq!(refused, Err(StoreError::Newer(77, 1)));
+    assert_eq!(refused, Err(StoreError::Newer(77, 2)));
     assert!(open::check(&dir.database()).expect("a report").findings.iter().any(|finding| finding.advice.is_some()));
 }
 
@@ -267,6 +270,25 @@ pub(super) fn note(sql: &str) {
     });
 }
 
+/// What may be read from one end to the other: lists that come as parameters, what a subquery has found by an index, the
+/// full-text index by its words, and the indexes of those rooms that are asked for, by id.
+const NO_TABLES: [&str; 14] = [
+    "SCAN j VIRTUAL",
+    "SCAN CONSTANT",
+    "SCAN search_text VIRTUAL",
+    "SCAN own",
+    "SCAN few",
+    "SCAN found",
+    "SCAN answers",
+    "SCAN first",
+    "SCAN f",
+    "SCAN r USING INDEX rooms_public",
+    "SCAN r USING INDEX rooms_retained",
+    "SCAN r USING COVERING INDEX rooms_public",
+    "SCAN rooms USING INDEX rooms_deleted",
+    "SCAN rooms USING COVERING INDEX rooms_deleted",
+];
+
 #[test]
 fn no_statement_reads_a_whole_table() {
     let dir = Dir::new();
@@ -285,31 +307,73 @@ fn no_statement_reads_a_whole_table() {
     }
     let identities: Vec<_> = (1..50).map(|user| identity("iss", &user.to_string(), Some("name"))).collect();
     identify::find(&connection, identities.iter().map(|identity| &**identity)).expect("found");
-    let writer = open::writer(&dir.database()).expect("a connection");
-    let user_id = UserId(1);
-    let checkpoint = Write::ReadCheckpoint { room_id: RoomId(1), seq: Seq(100) };
-    let revoke = Write::RevokeSession { session_id: "s".into(), user_id, expires_at: 1 };
-    for item in [checkpoint, revoke, Write::RevokeUser { user_id, before: 1 }, put(1, 1, 1)] {
+    let mut writer = open::writer(&dir.database()).expect("a connection");
+    for item in writes_by_index() {
         write::apply(&writer, &item, 0).expect("written");
     }
     identify::provision(&writer, &identity("iss", "s1", Some("newname"))).expect("renamed");
+    let mut pending = Pending::new();
+    while !pending.is_empty() {
+        pending.step(&writer).expect("indexed");
+    }
+    let mut pass = Pass::new(WallMs(1_700_000_000_000 + 5 * 86_400_000), 0);
+    while !pass.done() {
+        pass.step(&mut writer).expect("removed");
+    }
     let statements = SEEN.take();
-    assert!(statements.len() > 30, "{}", statements.len());
+    assert!(statements.len() > 100, "{}", statements.len());
     for sql in statements {
         let mut explain = writer.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect("a plan");
         let mut lines = explain.raw_query();
         while let Some(line) = lines.next().expect("a line") {
             let line: String = line.get(3).expect("a text");
-            // Lists that come as parameters, and the index of public rooms, which is walked by id.
-            let fine = ["SCAN j VIRTUAL", "SCAN CONSTANT", "SCAN own", "SCAN r USING INDEX rooms_public"];
-            let walks = line.starts_with("SCAN") && !fine.iter().any(|start| line.starts_with(start));
-            assert!(!walks, "{line}\n{sql}");
+            assert!(!line.starts_with("SCAN") || NO_TABLES.iter().any(|fine| line.starts_with(fine)), "{line}\n{sql}");
         }
     }
 }
 
+/// One of each kind of write that looks for rows.
+fn writes_by_index() -> Vec<Write> {
+    let (room_id, user_id, message_id, at) = (RoomId(1), UserId(1), Seq(3), WallMs(1_700_000_000_000));
+    let reaction = |present, count| {
+        let emoji = "+".into();
+        Write::Reaction { room_id, message_id, user_id, emoji, present, count, seq: Seq(7) }
+    };
+    vec![
+        Write::ReadCheckpoint { room_id, seq: Seq(100) },
+        Write::RevokeSession { session_id: "s".into(), user_id, expires_at: 1 },
+        Write::RevokeUser { user_id, before: 1 },
+        put(1, 1, 1),
+        Write::Edited { room_id, message_id, content: "x".into(), mentions: [user_id].into(), count: 1, at },
+        Write::Mentions { room_id, message_id, at, users: [user_id].into(), everyone: true },
+        Write::Pinned { room_id, message_id, pinned: Some(Seq(9)) },
+        Write::ThreadCount { room_id, message_id, count: 1 },
+        reaction(true, 1),
+        reaction(false, 0),
+        Write::Deleted { room_id, message_id, at },
+        Write::UpdateRoom { meta: meta(2, RoomKind::Room) },
+        Write::DeleteRoom { room_id: RoomId(3), at },
+        Write::Invite { room_id, user_id, inviter_id: user_id, at },
+        Write::DropInvite { room_id, user_id },
+        Write::PutRole { room_id, role: RoleRow { name: "x".into(), permissions: Permissions::MEMBER } },
+        Write::DropRole { room_id, name: "x".into() },
+        Write::Status { user_id, status: Status::Away, message: None },
+        Write::LastSeen { user_id, at },
+        Write::Block { user_id, blocked_id: UserId(2), at },
+        Write::Unblock { user_id, blocked_id: UserId(2) },
+    ]
+}
+
 fn loads_by_index() -> Vec<Load> {
     let (room_id, user_id, limit, cursor) = (RoomId(1), UserId(1), 50, None);
+    let (reader, message_id, now) = (user_id, Seq(5), WallMs(1_700_000_000_500));
+    let sanctions =
+        |room_id, user_id| Load::Sanctions { room_id, user_id, active: Some(true), now, limit, cursor: None };
+    let search = |room_id, author_id| {
+        let (query, from, to) = ("words".into(), Some(WallMs(0)), Some(now));
+        let search = SearchMessages { query, room_id, author_id, from, to, limit, cursor: None };
+        Load::Search { reader, search: Box::new(search) }
+    };
     let users: Vec<UserId> = (1..10).map(UserId).collect();
     vec![
         Load::Room { room_id, tail: 100, members: users.clone() },
@@ -319,6 +383,24 @@ fn loads_by_index() -> Vec<Load> {
         Load::HistoryBefore { room_id, before: Some(Seq(100)), limit, reader: UserId(1) },
         Load::HistoryAfter { room_id, after: Seq(10), limit, reader: UserId(1) },
         Load::Message { room_id, message_id: Seq(5), reader: UserId(1) },
+        Load::Edits { room_id, message_id },
+        Load::Thread { room_id, parent_id: message_id, after: Seq(0), limit, reader },
+        Load::Pinned { room_id, reader },
+        Load::Reactions { room_id, message_id },
+        Load::Names { room_id, names: vec!["nam1".into()] },
+        Load::RoomStats { room_id, now },
+        search(None, None),
+        search(Some(room_id), Some(user_id)),
+        Load::Mentions { reader, limit, cursor: None },
+        Load::Profile { user_id },
+        Load::Blocks { user_id },
+        Load::Sanction { sanction_id: 1 },
+        sanctions(None, None),
+        sanctions(Some(room_id), None),
+        sanctions(None, Some(user_id)),
+        sanctions(Some(room_id), Some(user_id)),
+        Load::MemberPage { room_id, role: Some("owner".into()), among: None, limit, cursor: cursor.clone() },
+        Load::RoomPage { filter: RoomFilter::Invited, user_id, query: None, limit, cursor: cursor.clone() },
         Load::MemberPage { room_id, role: None, among: None, limit, cursor: cursor.clone() },
         Load::MemberPage { room_id, role: None, among: Some(users.clone()), limit, cursor: cursor.clone() },
         Load::RoomPage { filter: RoomFilter::Public, user_id, query: None, limit, cursor: cursor.clone() },

@@ -6,6 +6,7 @@ use veza_engine::store::{MemberRow, RoomMeta, Write};
 use veza_engine::wire::ClientKey;
 
 use super::rows::Prepare as _;
+use super::{write_message, write_people};
 use crate::store::shared::{fold, mix_epoch};
 
 /// Applies one.
@@ -48,11 +49,16 @@ pub(super) fn apply(connection: &Connection, write: &Write, incarnation: u64) ->
             revoke_session(connection, session_id, *user_id, *expires_at)
         }
         Write::RevokeUser { user_id, before } => revoke_user(connection, *user_id, *before),
-        other => unreachable!("not yet: {other:?}"),
+        other => {
+            let known = write_message::apply(connection, other)? || write_people::apply(connection, other)?;
+            assert!(known, "{other:?} is in none of the groups");
+            Ok(())
+        }
     }
 }
 
-fn run(connection: &Connection, sql: &str, values: impl rusqlite::Params) -> Result<(), Error> {
+/// Runs one statement.
+pub(super) fn run(connection: &Connection, sql: &str, values: impl rusqlite::Params) -> Result<(), Error> {
     connection.prepared(sql)?.execute(values).map(|_| ())
 }
 
@@ -116,7 +122,8 @@ fn put_member(connection: &Connection, room_id: RoomId, member: &MemberRow) -> R
     )
 }
 
-fn read_checkpoint(connection: &Connection, room_id: RoomId, seq: Seq) -> Result<(), Error> {
+/// `Write::ReadCheckpoint`.
+pub(super) fn read_checkpoint(connection: &Connection, room_id: RoomId, seq: Seq) -> Result<(), Error> {
     let values = params![room_id.0 as i64, seq.0 as i64];
     run(
         connection,

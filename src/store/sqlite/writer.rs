@@ -7,12 +7,15 @@ use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, RecvTimeoutError};
 use rusqlite::{Connection, Error};
+use tokio::sync::oneshot;
 use veza_engine::id::ShardId;
 use veza_engine::input::Identity;
 use veza_engine::store::{Batch, BatchOutcome, LoadError, Loaded};
+use veza_engine::time::WallMs;
 
+use super::chores::Chores;
 use super::{AuthReply, Shared, Ticket, account, batch, identify};
-use crate::store::{AuthAnswer, AuthError, AuthRequest};
+use crate::store::{AuthAnswer, AuthError, AuthRequest, StoreError};
 
 /// Jobs in one transaction.
 const GROUP_MAX: usize = 512;
@@ -26,6 +29,8 @@ pub(super) enum Job {
     Batch { shard: ShardId, batch: Box<Batch> },
     /// Of anybody; answered `Unavailable` when the transaction fails.
     Call(Call),
+    /// Do all that is otherwise done in the background, as if it were then.
+    Upkeep { now: WallMs, reply: oneshot::Sender<Result<(), StoreError>> },
     /// Finish what came before, and end.
     Close,
 }
@@ -68,24 +73,34 @@ pub(super) struct Writer {
     connection: Connection,
     jobs: Receiver<Job>,
     group: Vec<Job>,
+    chores: Chores,
+    /// Somebody wants them done at once.
+    asked: Vec<(WallMs, oneshot::Sender<Result<(), StoreError>>)>,
     closing: bool,
 }
 
 impl Writer {
     /// With the connection that it alone uses.
     pub(super) fn new(shared: Arc<Shared>, connection: Connection, jobs: Receiver<Job>) -> Writer {
-        Writer { shared, connection, jobs, group: Vec::new(), closing: false }
+        let chores = Chores::new(&shared);
+        Writer { shared, connection, jobs, group: Vec::new(), chores, asked: Vec::new(), closing: false }
     }
 
     /// Until closed.
     pub(super) fn run(mut self) {
         while !self.closing {
-            match self.jobs.recv() {
+            let job = match self.chores.due() {
+                Some(due) => self.jobs.recv_deadline(due),
+                None => self.jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            };
+            match job {
                 Ok(job) => self.take(job),
-                Err(_) => break,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
             }
             self.take_waiting();
             self.commit_group();
+            self.do_chores();
         }
         // A tidy file for whoever copies it; the log alone would do.
         let _ = self.connection.execute_batch("PRAGMA optimize; PRAGMA wal_checkpoint(TRUNCATE);");
@@ -94,11 +109,24 @@ impl Writer {
     fn take(&mut self, job: Job) {
         match job {
             Job::Close => self.closing = true,
+            Job::Upkeep { now, reply } => self.asked.push((now, reply)),
             job => {
                 self.count(&job);
                 self.group.push(job);
             }
         }
+    }
+
+    fn do_chores(&mut self) {
+        if self.closing {
+            return;
+        }
+        for (now, reply) in std::mem::take(&mut self.asked) {
+            let done = self.chores.finish(&self.shared, &mut self.connection, now);
+            // Whoever asked may have gone.
+            let _ = reply.send(done.map_err(|error| StoreError::Failed(error.to_string())));
+        }
+        self.chores.step(&self.shared, &mut self.connection, !self.jobs.is_empty());
     }
 
     fn count(&self, job: &Job) {
@@ -159,7 +187,7 @@ impl Writer {
                     Done::Load(Ok(Loaded::Reserved(account::reserve(&self.connection, "room", *count)?)))
                 }
                 Job::Call(Call::Auth { request, .. }) => Done::Auth(account::serve(&self.connection, request)?),
-                Job::Call(Call::Probe) | Job::Close => Done::Nothing,
+                Job::Call(Call::Probe) | Job::Upkeep { .. } | Job::Close => Done::Nothing,
             });
         }
         self.connection.execute_batch("COMMIT")?;
@@ -177,6 +205,7 @@ impl Writer {
                         BatchOutcome::Committed => {
                             meter.batches.fetch_add(1, Relaxed);
                             meter.events.fetch_add(batch.events.len() as u64, Relaxed);
+                            self.chores.note(batch.events.iter().map(|event| event.room_id));
                         }
                         BatchOutcome::Conflict { .. } => drop(meter.conflicts.fetch_add(1, Relaxed)),
                         BatchOutcome::Refused { cause, .. } => {

@@ -115,7 +115,8 @@ impl Sessions {
 
     fn forward(&mut self, core: &mut Core, conn: ConnId, id: Option<RequestId>, command: Command) {
         let subscribes = match &command {
-            Command::Subscribe { at } | Command::JoinRoom { at } => Some(at.room_id),
+            Command::Subscribe { at } | Command::JoinRoom { at } => Some(Some(at.room_id)),
+            Command::CreateRoom(_) => Some(None),
             _ => None,
         };
         let most = core.limits.max_subscriptions;
@@ -126,9 +127,10 @@ impl Sessions {
             return self.send_error(core, conn, id.as_ref(), &overloaded());
         }
         if let Some(room_id) = subscribes {
-            let known = session.subs.iter().any(|sub| sub.room_id == room_id);
+            let known = session.subs.iter().any(|sub| Some(sub.room_id) == room_id);
             if !known && most > 0 && session.subscribed() as u32 + session.subscribing >= most {
-                let error = CommandError::field("room_id", "too many subscriptions on this connection");
+                let mut error = error(ErrorCode::InvalidRequest, "too many subscriptions on this connection");
+                error.field = room_id.map(|_| "room_id");
                 return self.send_error(core, conn, id.as_ref(), &error);
             }
             session.subscribing += u32::from(!known);

@@ -110,8 +110,8 @@ impl Users {
             return self.fail_creation(core, user_id, error);
         }
         if let Some(earlier) = by_client.or(by_pair) {
-            let Creation { origin, caller, what, .. } = self.end_creation(core, user_id);
-            return answer_earlier(core, origin, caller, &what, &earlier);
+            let creation = self.end_creation(core, user_id);
+            return self.answer_earlier(core, creation, &earlier);
         }
         let user = self.map.get_mut(&user_id).expect("has a creation");
         let creation = user.creations.front_mut().expect("has a creation");
@@ -163,9 +163,10 @@ impl Users {
 
     /// A creation is committed.
     pub(super) fn created(&mut self, core: &mut Core, meta: RoomMeta, participants: Vec<UserRow>, creation: Creation) {
-        let Creation { origin, caller, what, .. } = creation;
+        let Creation { origin, mut caller, what, .. } = creation;
         let room_id = meta.room_id;
         let user_id = caller.user_id;
+        caller.presence = self.stamp(user_id);
         match what {
             What::Room(_) => {
                 let owner = crate::store::MemberRow {
@@ -229,9 +230,8 @@ impl Users {
 
     /// A creation that the store had already, found only when it was written.
     pub(super) fn created_before(&mut self, core: &mut Core, creation: Creation, earlier: &Earlier) {
-        let Creation { origin, caller, what, .. } = creation;
-        let user_id = caller.user_id;
-        answer_earlier(core, origin, caller, &what, earlier);
+        let user_id = creation.caller.user_id;
+        self.answer_earlier(core, creation, earlier);
         self.creation_written(core, user_id);
     }
 
@@ -242,6 +242,34 @@ impl Users {
             core.reply(origin, Err(error), None);
         }
         self.creation_written(core, user_id);
+    }
+
+    /// The original reply again, or a conflict.
+    fn answer_earlier(&mut self, core: &mut Core, creation: Creation, earlier: &Earlier) {
+        let Creation { origin: Some(origin), mut caller, what, .. } = creation else { return };
+        caller.presence = self.stamp(caller.user_id);
+        let (kind, hash) = match &what {
+            What::Room(create) => (RoomKind::Room, create.client.as_ref().map(|client| client.hash)),
+            What::Dm { client, .. } => (RoomKind::Dm, client.as_ref().map(|client| client.hash)),
+        };
+        let by_pair = earlier.hash.is_none();
+        if earlier.kind != kind || (!by_pair && earlier.hash != hash) {
+            let mut conflict = error(ErrorCode::IdempotencyConflict, "this client_id was used with other data");
+            conflict.field = Some("client_id");
+            return core.reply(origin, Err(conflict), None);
+        }
+        match what {
+            What::Room(_) => {
+                let room_id = earlier.room_id;
+                let message = PeerMessage::RoomCreated { room_id, state: None, duplicate: true, origin, caller };
+                core.send(room_id.home(core.shards), message);
+            }
+            What::Dm { users, .. } => {
+                let data = dm_created(earlier.room_id, &users, earlier.at, Some(true));
+                let outcome: Outcome = Ok(body("dm_created", data));
+                core.reply(origin, outcome, None);
+            }
+        }
     }
 }
 
@@ -296,32 +324,5 @@ fn new_meta(core: &mut Core, room_id: RoomId, creator: UserId, what: &What) -> R
             retention_days: create.retention_days.unwrap_or(0),
             ..base
         },
-    }
-}
-
-/// The original reply again, or a conflict.
-fn answer_earlier(core: &mut Core, origin: Option<Origin>, caller: Caller, what: &What, earlier: &Earlier) {
-    let Some(origin) = origin else { return };
-    let (kind, hash) = match what {
-        What::Room(create) => (RoomKind::Room, create.client.as_ref().map(|client| client.hash)),
-        What::Dm { client, .. } => (RoomKind::Dm, client.as_ref().map(|client| client.hash)),
-    };
-    let by_pair = earlier.hash.is_none();
-    if earlier.kind != kind || (!by_pair && earlier.hash != hash) {
-        let mut conflict = error(ErrorCode::IdempotencyConflict, "this client_id was used with other data");
-        conflict.field = Some("client_id");
-        return core.reply(origin, Err(conflict), None);
-    }
-    match what {
-        What::Room(_) => {
-            let room_id = earlier.room_id;
-            let message = PeerMessage::RoomCreated { room_id, state: None, duplicate: true, origin, caller };
-            core.send(room_id.home(core.shards), message);
-        }
-        What::Dm { users, .. } => {
-            let data = dm_created(earlier.room_id, users, earlier.at, Some(true));
-            let outcome: Outcome = Ok(body("dm_created", data));
-            core.reply(origin, outcome, None);
-        }
     }
 }

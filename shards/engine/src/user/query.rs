@@ -37,14 +37,13 @@ impl Users {
             Command::SearchMessages(search) => (Load::Search { reader: user_id, search }, UserQuery::Search),
             Command::ListBlocks => (Load::Blocks { user_id }, UserQuery::Blocks),
             Command::ListSanctions { room_id: _, user_id: of, active, limit, cursor } => {
-                let is_moderator = caller.role >= Role::Moderator;
-                if !is_moderator && of.is_some_and(|of| of != user_id) {
+                let of = of.unwrap_or(user_id);
+                if caller.role < Role::Moderator && of != user_id {
                     let error = error(ErrorCode::PermissionDenied, "only moderators see the sanctions of others");
                     return core.reply(origin, Err(error), None);
                 }
-                let of = if is_moderator { of } else { Some(user_id) };
                 let now = core.now.wall;
-                (Load::Sanctions { room_id: None, user_id: of, active, now, limit, cursor }, UserQuery::Sanctions)
+                (Load::Sanctions { room_id: None, user_id: Some(of), active, now, limit, cursor }, UserQuery::Sanctions)
             }
             Command::LiftSanction { sanction_id, .. } => {
                 (Load::Sanction { sanction_id }, UserQuery::Lift { caller: caller.clone(), sanction_id })

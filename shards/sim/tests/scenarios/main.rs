@@ -2,6 +2,7 @@
 
 mod errors;
 mod limits;
+mod people;
 mod rig;
 mod rooms;
 mod sessions;

@@ -158,6 +158,7 @@ pub const SANCTION: Struct = Struct {
         must("created_at", Shape::Time, ""),
         null("expires_at", Shape::Time, "null: for good"),
         null("lifted_at", Shape::Time, ""),
+        null("lifted_by", Shape::Id, "who took it back"),
         must("active", Shape::Flag, "in force"),
     ],
 };
