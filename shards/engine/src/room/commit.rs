@@ -214,22 +214,27 @@ impl Room {
             self.settle(core, caller.user_id, origin, Ok(reply), None);
         }
         if advanced {
-            self.push_read(core, caller.user_id, seq);
+            self.push_read(core, caller, seq);
         }
     }
 
-    fn push_read(&mut self, core: &mut Core, user_id: UserId, seq: Seq) {
+    /// Who reads is there: those whom the reader blocks do not learn it.
+    fn push_read(&mut self, core: &mut Core, caller: &Caller, seq: Seq) {
+        let user_id = caller.user_id;
         let data = object(|o| o.uint("room_id", self.id().0).uint("user_id", user_id.0).uint("seq", seq.0).end());
         let frame = push_frame("read", &data);
+        let except = self.hidden_from(caller);
         match self.meta.kind {
             RoomKind::Dm => {
-                for user in &self.participants {
-                    let message = PeerMessage::UserPush { user_id: user.user_id, frame: frame.clone(), notify: None };
-                    core.send(user.user_id.home(core.shards), message);
+                for user_id in self.participants.iter().map(|row| row.user_id) {
+                    if except.binary_search(&user_id).is_err() {
+                        let message = PeerMessage::UserEphemeral { user_id, frame: frame.clone() };
+                        core.send_ephemeral(user_id.home(core.shards), message);
+                    }
                 }
             }
             RoomKind::Room if self.online.len() <= core.limits.presence_single_max => {
-                self.push_ephemeral(core, &frame);
+                self.push_ephemeral_except(core, &frame, &except);
             }
             RoomKind::Room => {}
         }

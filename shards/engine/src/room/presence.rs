@@ -200,6 +200,16 @@ impl Room {
         true
     }
 
+    /// Users who learn nothing of what the caller does without a trace: those whom he blocks, as far as it is known here
+    /// (over HTTP, without a connection: the other one of two).
+    pub(super) fn hidden_from(&self, caller: &Caller) -> Arc<[UserId]> {
+        let own = self.blocks.iter().filter(|(blocker, _)| *blocker == caller.user_id).map(|(_, blocked)| *blocked);
+        match &caller.presence {
+            Some(presence) => presence.hidden_from.iter().copied().collect(),
+            None => own.collect(),
+        }
+    }
+
     /// A page of members was read: their statuses are known here, or (of a conversation) at their homes, which add
     /// them one after the other and send the page back to [`Room::statuses_known`].
     pub(super) fn member_page(&mut self, core: &mut Core, origin: Origin, caller: Caller, mut page: StatusPage) {

@@ -209,7 +209,7 @@ impl Room {
                 .uint("room_id", self.id().0)
                 .uint("message_count", stats.message_count)
                 .uint("member_count", u64::from(self.member_count))
-                .uint("online_count", self.online.len() as u64)
+                .uint("online_count", self.online.visible() as u64)
                 .uint("pinned_count", u64::from(self.pinned_count))
                 .uint("active_members_1h", stats.active_members_1h);
             opt_time(o.key("last_message_at"), stats.last_message_at);

@@ -84,8 +84,7 @@ impl Room {
         if self.typing.users.len() >= core.limits.typing_max || !self.typing.afford(now, cost) {
             return;
         }
-        let except: Arc<[UserId]> =
-            caller.presence.iter().flat_map(|presence| presence.hidden_from.iter().copied()).collect();
+        let except = self.hidden_from(caller);
         self.push_typing(core, caller.user_id, &caller.username, &except, true);
         let typist = Typist { username: caller.username.clone(), until: now.after(TYPING_US), except };
         self.typing.users.insert(caller.user_id, typist);

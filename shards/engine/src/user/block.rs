@@ -1,4 +1,4 @@
-//! Blocks: one of a user at a time, in order. Does the other one exist? Write it. Then tell the conversation of the two,
+//! Blocks: one of a user at a time, in order. Does the other one exist, are there not too many? Write it. Then tell the conversation of the two,
 //! if there is one by now, so that nothing of the blocked one gets through after the answer.
 
 use super::change::{UserOp, UserOpKind};
@@ -10,6 +10,9 @@ use crate::store::{Load, LoadError, Loaded};
 use crate::time::Mono;
 use crate::wire::json::object;
 use crate::wire::{CommandError, ErrorCode};
+
+/// Users that one may block; beyond: `CONFLICT`.
+const BLOCKS_MAX: usize = 1000;
 
 /// A block (or its end) that waits or is under way.
 #[derive(Debug)]
@@ -59,13 +62,17 @@ impl Users {
     pub(super) fn block_loaded(&mut self, core: &mut Core, user_id: UserId, result: Result<Loaded, LoadError>) {
         let Some(first) = self.map.get(&user_id).and_then(|user| user.blockings.front()) else { return };
         match result {
-            Ok(Loaded::User(Some(_))) => match core.admit(user_id) {
-                Ok(()) => {
-                    let kind = UserOpKind::Block { target: first.target, on: first.on, at: core.now.wall };
-                    self.push_op(core, user_id, UserOp::new(kind, core.now.mono));
+            Ok(Loaded::User(Some(_))) if first.on => {
+                core.load_always(Load::Profile { user_id }, LoadFor::Block { user_id });
+            }
+            Ok(Loaded::User(Some(_))) => self.write_block(core, user_id),
+            Ok(Loaded::Profile(profile)) => {
+                if profile.blocks.len() >= BLOCKS_MAX && !profile.blocks.contains(&first.target) {
+                    self.fail_block(core, user_id, error(ErrorCode::Conflict, "too many users blocked"));
+                } else {
+                    self.write_block(core, user_id);
                 }
-                Err(error) => self.fail_block(core, user_id, error),
-            },
+            }
             Ok(Loaded::User(None)) => self.fail_block(core, user_id, error(ErrorCode::UserNotFound, "no such user")),
             Ok(Loaded::Creation { by_pair, .. }) => {
                 let Some(Blocking { origin, target, on, .. }) = self.end_block(core, user_id) else { return };
@@ -81,6 +88,17 @@ impl Users {
             }
             Ok(other) => unreachable!("a block's query was answered with {other:?}"),
             Err(_) => self.fail_block(core, user_id, store_unavailable()),
+        }
+    }
+
+    fn write_block(&mut self, core: &mut Core, user_id: UserId) {
+        let Some(first) = self.map.get(&user_id).and_then(|user| user.blockings.front()) else { return };
+        match core.admit(user_id) {
+            Ok(()) => {
+                let kind = UserOpKind::Block { target: first.target, on: first.on, at: core.now.wall };
+                self.push_op(core, user_id, UserOp::new(kind, core.now.mono));
+            }
+            Err(error) => self.fail_block(core, user_id, error),
         }
     }
 

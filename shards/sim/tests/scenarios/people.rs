@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use veza_engine::id::{ConnId, UserId};
-use veza_engine::store::{Batch, BatchOutcome, Load, LoadError, Write};
+use veza_engine::store::{Batch, BatchOutcome, Load, LoadError, Loaded, Profile, Write};
 
 use crate::rig::{Rig, code, kinds};
 
@@ -243,12 +243,17 @@ fn whoever_is_blocked_learns_nothing() {
     conns.iter().for_each(|conn| drop(rig.frames(*conn)));
     status(&mut rig, ada, "busy");
     rig.ask(ada, "typing", &format!(r#"{{"room_id":{room},"is_typing":true}}"#));
+    rig.ask(cy, "send_message", &format!(r#"{{"room_id":{room},"content":"hello"}}"#));
+    rig.ask(bob, "send_message", &format!(r#"{{"room_id":{room},"content":"hello"}}"#));
+    rig.frames(bob);
+    rig.ask(ada, "mark_read", &format!(r#"{{"room_id":{room},"seq":2}}"#));
     close(&mut rig, ada);
     rig.pass(10);
     assert_eq!(rig.frames(bob), Vec::<Value>::new(), "nothing of the blocker's presence");
     let frames = rig.frames(cy);
     assert_eq!(told(&frames, "presence"), ["ada busy", "ada offline"]);
     assert_eq!(told(&frames, "typing"), ["ada begins", "ada ends"]);
+    assert_eq!(kinds(&frames).iter().filter(|kind| *kind == "read").count(), 1);
 
     let ada = rig.connect(1, "ada");
     rig.ask(ada, "subscribe", &about(room));
@@ -448,6 +453,70 @@ fn the_last_connection_leaves_a_time_unless_there_is_more_to_write() {
         let seen = writes.iter().any(|write| matches!(write, Write::LastSeen { user_id: UserId(1), .. }));
         assert_eq!(seen, expected, "{most}: {writes:?}");
     }
+}
+
+#[test]
+fn so_many_and_no_more_may_be_blocked() {
+    let mut rig = Rig::new(1, |_| {});
+    let ada = rig.connect(0, "ada");
+    rig.connect(0, "bob");
+    rig.connect(0, "cy");
+    // Beside these: whoever is blocked already may be again.
+    let blocks = |first: u64, count: u64| {
+        let blocks = (first..first + count).map(UserId).collect();
+        Loaded::Profile(Profile { blocks, ..Profile::default() }.into())
+    };
+    for (target, count, first, expected) in [(2, 999, 4, "ok"), (3, 1000, 4, "CONFLICT"), (3, 1000, 3, "ok")] {
+        rig.hold_loads = true;
+        let id = rig.say(ada, "block_user", &of(target));
+        let (shard, load, _) = rig.loads.pop_front().expect("does the user exist?");
+        let user = rig.store.load(&Load::User { user_id: UserId(target) });
+        rig.loaded(shard, load, user);
+        rig.run();
+        let (shard, load, _) = rig.loads.pop_front().expect("how many are blocked?");
+        rig.loaded(shard, load, Ok(blocks(first, count)));
+        rig.hold_loads = false;
+        rig.run();
+        assert_eq!(code(&rig.reply(ada, id).expect("a reply")), expected, "{target} beside {count} from {first}");
+    }
+}
+
+#[test]
+fn the_muted_do_not_type_and_sanctions_are_found_by_their_number() {
+    let mut rig = Rig::new(2, |limits| limits.heartbeat_us = 0);
+    let (room, conns) = room_of(&mut rig, &["ada", "bob"]);
+    let eve = rig.connect(0, "eve");
+    let hidden = rig.room_with(conns[0], r#"{"name":"hidden","visibility":"private"}"#);
+    rig.ask(conns[0], "invite_member", &format!(r#"{{"room_id":{hidden},"user_id":2}}"#));
+    rig.ask(conns[1], "join_room", &about(hidden));
+    let mute = |rig: &mut Rig, room: u64, user: u64| {
+        let data = format!(r#"{{"room_id":{room},"user_id":{user},"kind":"mute","reason":"noise"}}"#);
+        let reply = rig.ask(conns[0], "sanction_user", &data);
+        reply["data"]["sanction_id"].as_u64().unwrap_or_else(|| panic!("{reply}"))
+    };
+    let (first, second) = (mute(&mut rig, room, 2), mute(&mut rig, hidden, 2));
+    assert!(first > 0 && second > 0 && first != second);
+    rig.frames(conns[0]);
+    let typing = format!(r#"{{"room_id":{room},"is_typing":true}}"#);
+    assert_eq!(code(&rig.ask(conns[1], "typing", &typing)), "SANCTIONED");
+    rig.pass(1);
+    assert_eq!(told(&rig.frames(conns[0]), "typing"), [""; 0]);
+    let own = rig.ask(conns[1], "list_sanctions", r#"{"active":true}"#);
+    let rows = own["data"]["sanctions"].as_array().unwrap();
+    assert_eq!(rows.iter().map(|row| &row["sanction_id"]).collect::<Vec<_>>(), [second, first], "{own}");
+    assert_eq!((&rows[0]["kind"], &rows[0]["active"]), (&"mute".into(), &true.into()));
+    for (conn, sanction, expected) in [
+        (eve, first, "NOT_A_MEMBER"),
+        (eve, second, "NOT_FOUND"),
+        (eve, 9999, "NOT_FOUND"),
+        (conns[1], first, "PERMISSION_DENIED"),
+        (conns[0], first, "ok"),
+        (conns[0], first, "ok"),
+    ] {
+        let reply = rig.ask(conn, "lift_sanction", &format!(r#"{{"sanction_id":{sanction}}}"#));
+        assert_eq!(code(&reply), expected, "{sanction}: {reply}");
+    }
+    assert_eq!(code(&rig.ask(conns[1], "typing", &typing)), "ok");
 }
 
 #[test]

@@ -138,7 +138,11 @@ impl Room {
     }
 
     fn decide_lift(&mut self, caller: &Caller, sanction_id: u64) -> Decided {
-        self.require(caller, Permission::Moderate)?;
+        // Whoever may not see the room learns by no number what is in it.
+        self.require(caller, Permission::Moderate).map_err(|refused| match refused.code {
+            ErrorCode::RoomNotFound => error(ErrorCode::NotFound, "no such sanction"),
+            _ => refused,
+        })?;
         Ok(Decision::Ask(Load::Sanction { sanction_id }, RoomQuery::Lift))
     }
 

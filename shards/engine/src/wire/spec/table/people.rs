@@ -40,7 +40,7 @@ pub(super) const ROWS: [CommandSpec; 11] = [
         &[USER_ID],
         "user_blocked",
         &[USER_ID],
-        &[E::UserNotFound],
+        &[E::UserNotFound, E::Conflict],
     ),
     row(T::UnblockUser, "Takes it back.", &[USER_ID], "user_unblocked", &[USER_ID], &[E::UserNotFound]),
     row(
