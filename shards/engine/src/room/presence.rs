@@ -20,6 +20,8 @@ use crate::wire::json::{Object, object};
 
 /// Deliveries of presence in one flush of a shard; what is over stays listed, and is merged, until the next one.
 const DELIVERIES_PER_FLUSH: usize = 20_000;
+/// What a change costs of them in a room that is not told of it.
+const SILENT_COST: usize = 8;
 
 /// A user with a connection subscribed to the room.
 #[derive(Debug)]
@@ -122,9 +124,9 @@ impl Online {
         !self.dirty.is_empty()
     }
 
-    /// Listed users, ascending.
-    fn listed(&self) -> Vec<UserId> {
-        let mut users: Vec<UserId> = self.dirty.keys().copied().collect();
+    /// Up to so many listed users, ascending.
+    fn listed(&self, most: usize) -> Vec<UserId> {
+        let mut users: Vec<UserId> = self.dirty.keys().copied().take(most).collect();
         users.sort_unstable();
         users
     }
@@ -185,19 +187,16 @@ impl Room {
     /// Pushes what is new, within the shard's bound on deliveries; `false`: some is left.
     fn push_presence(&mut self, core: &mut Core, budget: &mut usize) -> bool {
         let singly = self.online.len() <= core.limits.presence_single_max;
-        let cost = self.online.len();
-        for user in self.online.listed() {
-            if singly && *budget < cost {
-                return false;
-            }
-            let Some(news) = self.online.settle(user) else { continue };
-            if singly {
-                *budget -= cost;
-                let frame = presence_frame(self.id(), user, &news.username, news.shown.as_deref(), Some(core.now.wall));
-                self.push_ephemeral_except(core, &frame, &news.except);
-            }
+        let cost = if singly { self.online.len().max(SILENT_COST) } else { SILENT_COST };
+        // One change always goes, whatever it costs: else nobody's ever would.
+        let most = (*budget / cost).max(usize::from(*budget == DELIVERIES_PER_FLUSH));
+        for user in self.online.listed(most) {
+            *budget = budget.saturating_sub(cost);
+            let Some(news) = self.online.settle(user).filter(|_| singly) else { continue };
+            let frame = presence_frame(self.id(), user, &news.username, news.shown.as_deref(), Some(core.now.wall));
+            self.push_ephemeral_except(core, &frame, &news.except);
         }
-        true
+        !self.online.is_dirty()
     }
 
     /// Users who learn nothing of what the caller does without a trace: those whom he blocks, as far as it is known here
@@ -357,7 +356,7 @@ mod tests {
                 match step {
                     '-' => drop(online.leave(UserId(1))),
                     '.' => {
-                        let news = online.listed().into_iter().filter_map(|user| online.settle(user));
+                        let news = online.listed(9).into_iter().filter_map(|user| online.settle(user));
                         seen.extend(news.map(|news| news.shown.map_or("offline", |shown| shown.status.shown())));
                     }
                     status => {

@@ -20,6 +20,8 @@ use crate::wire::json::object;
 
 /// Messages about presence that one flush of a shard sends; who is over waits (and is merged) until the next one.
 const MESSAGES_PER_FLUSH: usize = 8192;
+/// What telling the rooms of one connection counts among them: its shard passes it on to each.
+const ROOMS_COST: usize = 8;
 /// Profiles asked for again at a time.
 const RETRIES_MAX: usize = 1024;
 
@@ -257,22 +259,23 @@ impl Users {
         let mut budget = MESSAGES_PER_FLUSH;
         while budget > 0 {
             let Some(user_id) = self.presence_listed.pop_front() else { return };
-            self.tell_rooms(core, user_id);
-            let sent = self.tell_contacts(core, user_id);
-            budget = budget.saturating_sub(sent + 1);
+            let sent = ROOMS_COST * self.tell_rooms(core, user_id) + self.tell_contacts(core, user_id);
+            budget = budget.saturating_sub(sent.max(1));
         }
     }
 
-    fn tell_rooms(&mut self, core: &mut Core, user_id: UserId) {
-        let Some(user) = self.map.get_mut(&user_id) else { return };
-        let Some(presence) = user.shown.presence.clone() else { return };
+    /// How many connections it was for.
+    fn tell_rooms(&mut self, core: &mut Core, user_id: UserId) -> usize {
+        let Some(user) = self.map.get_mut(&user_id) else { return 0 };
+        let Some(presence) = user.shown.presence.clone() else { return 0 };
         let is_told = std::mem::replace(&mut user.shown.version_told, presence.version) == presence.version;
         if is_told || !user.shown.is_stamped {
-            return;
+            return 0;
         }
         for (shard, conns) in by_shard(user) {
             core.send(shard, PeerMessage::PresenceOf { conns, user_id, presence: presence.clone() });
         }
+        user.conns.len()
     }
 
     /// How many messages it took.

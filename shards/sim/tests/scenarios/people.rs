@@ -520,6 +520,98 @@ fn the_muted_do_not_type_and_sanctions_are_found_by_their_number() {
 }
 
 #[test]
+fn a_storm_of_changes_is_merged_and_spread() {
+    let mut rig = Rig::new(1, |limits| limits.heartbeat_us = 0);
+    let names: Vec<String> = (0..100).map(|user| format!("user{user}")).collect();
+    let conns: Vec<ConnId> = names.iter().map(|name| rig.connect(0, name)).collect();
+    let rooms: Vec<u64> = (0..3).map(|_| rig.room(conns[0])).collect();
+    for room in &rooms {
+        conns[1..].iter().for_each(|conn| assert_eq!(code(&rig.ask(*conn, "join_room", &about(*room))), "ok"));
+    }
+    rig.pass(3);
+    conns.iter().for_each(|conn| drop(rig.frames(*conn)));
+    // Everybody changes twice; only the second one is told, and not all of it at once.
+    for status in ["away", "busy"] {
+        for conn in &conns {
+            rig.say(*conn, "update_status", &format!(r#"{{"status":"{status}"}}"#));
+        }
+    }
+    let mut flushes: Vec<usize> = Vec::new();
+    for _ in 0..30 {
+        rig.pass_tenths(1);
+        let frames = rig.frames(conns[0]);
+        let pushes = told(&frames, "presence");
+        assert!(pushes.iter().all(|push| push.ends_with(" busy")), "{pushes:?}");
+        flushes.extend(Some(pushes.len()).filter(|count| *count > 0));
+    }
+    assert_eq!(flushes.iter().sum::<usize>(), 300, "{flushes:?}");
+    assert!(flushes.iter().all(|count| *count <= 200), "20,000 deliveries a flush: {flushes:?}");
+}
+
+#[test]
+fn a_block_that_is_committed_while_its_conversation_is_read_holds() {
+    for late in [true, false] {
+        let mut rig = Rig::new(2, |limits| limits.heartbeat_us = 0);
+        let (ada, bob) = (rig.connect(0, "ada"), rig.connect(1, "bob"));
+        let dm = rig.ask(ada, "create_dm", &of(2))["data"]["conversation_id"].as_u64().unwrap();
+        // Read before the block; the answer comes after it.
+        rig.hold_loads = true;
+        let send = rig.say(bob, "send_dm", &format!(r#"{{"conversation_id":{dm},"content":"hello"}}"#));
+        let (shard, id, load) = rig.loads.pop_front().expect("the room");
+        assert!(matches!(load, Load::Room { .. }), "{load:?}");
+        let before = rig.store.load(&load);
+        rig.hold_loads = false;
+        if late {
+            assert_eq!(code(&rig.ask(ada, "block_user", &of(2))), "ok");
+        }
+        rig.loaded(shard, id, before);
+        rig.run();
+        let expected = if late { "CONVERSATION_BLOCKED" } else { "ok" };
+        assert_eq!(code(&rig.reply(bob, send).expect("a reply")), expected);
+        assert_eq!(code(&rig.ask(ada, "unblock_user", &of(2))), "ok");
+        let again = rig.ask(bob, "send_dm", &format!(r#"{{"conversation_id":{dm},"content":"hello"}}"#));
+        assert_eq!(code(&again), "ok");
+    }
+}
+
+#[test]
+fn what_changes_while_a_profile_is_read_is_in_it() {
+    let mut rig = Rig::new(2, |limits| limits.heartbeat_us = 0);
+    let (ada, _bob) = (rig.connect(0, "ada"), rig.connect(0, "bob"));
+    rig.hold_loads = true;
+    // The third user's profile is read before he has a conversation and another status; the answer comes after that.
+    let cy = rig.open(1, Some(crate::rig::identity("cy", "new")));
+    let (shard, id, load) = rig.loads.pop_front().expect("who is it?");
+    let user = rig.store.load(&load);
+    rig.loaded(shard, id, user);
+    rig.run();
+    let (shard, id, load) = rig.loads.pop_front().expect("his profile");
+    assert_eq!(load, Load::Profile { user_id: UserId(3) });
+    let before = rig.store.load(&load);
+    rig.hold_loads = false;
+    let dm = dm_of(&mut rig, ada, 3);
+    rig.frames(ada);
+    rig.loaded(shard, id, before.clone());
+    rig.run();
+    rig.pass(1);
+    assert_eq!(told(&rig.frames(ada), "presence"), ["cy online"]);
+    close(&mut rig, cy);
+    rig.pass(150);
+    rig.frames(ada);
+
+    rig.hold_loads = true;
+    let cy = rig.open(1, Some(crate::rig::identity("cy", "new")));
+    let (shard, id, _) = rig.loads.pop_front().expect("his profile");
+    rig.hold_loads = false;
+    assert_eq!(code(&rig.ask(cy, "update_status", r#"{"status":"busy"}"#)), "ok");
+    rig.loaded(shard, id, before);
+    rig.run();
+    rig.pass(1);
+    assert_eq!(told(&rig.frames(ada), "presence"), ["cy busy"]);
+    assert_eq!(members(&mut rig, ada, dm, ""), "ada online, cy busy");
+}
+
+#[test]
 fn questions_about_oneself() {
     let mut rig = Rig::new(2, |limits| limits.heartbeat_us = 0);
     let (room, conns) = room_of(&mut rig, &["ada", "bob"]);

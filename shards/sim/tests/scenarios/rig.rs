@@ -95,7 +95,11 @@ impl Rig {
 
     /// Time passes, in steps of a tick.
     pub fn pass(&mut self, seconds: u64) {
-        for _ in 0..seconds * 10 {
+        self.pass_tenths(seconds * 10);
+    }
+
+    pub fn pass_tenths(&mut self, tenths: u64) {
+        for _ in 0..tenths {
             self.now_us += SECOND_US / 10;
             for shard in 0..self.shards.len() {
                 if self.shards[shard].next_timeout().is_some_and(|due| due.0 <= self.now_us) {
