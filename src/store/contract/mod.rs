@@ -2,14 +2,24 @@
 //! an expression of a fresh, empty database.
 
 mod accounts;
+mod inbox;
+mod messages;
 mod pages;
+mod people;
 mod queries;
+mod search;
+mod upkeep;
 mod users;
 mod writes;
 
 pub(super) use accounts::*;
+pub(super) use inbox::*;
+pub(super) use messages::*;
 pub(super) use pages::*;
+pub(super) use people::*;
 pub(super) use queries::*;
+pub(super) use search::*;
+pub(super) use upkeep::*;
 pub(super) use users::*;
 pub(super) use writes::*;
 
@@ -71,6 +81,35 @@ macro_rules! suite {
             own_users_register_once_whatever_the_case
             refresh_tokens_rotate_and_a_reused_one_ends_the_session
             sessions_end_by_revocation_and_in_time
+            every_field_of_an_event_comes_back
+            edits_change_the_message_and_keep_every_version
+            a_deleted_message_is_marked_wherever_it_comes
+            pins_come_last_pinned_first
+            threads_come_in_pages_with_their_root
+            reactions_are_counted_and_name_the_reader
+            who_reacted_how_is_told_with_names
+            a_room_s_numbers
+            mentions_come_newest_first_to_members
+            the_pages_of_mentions_stay_while_others_are_added
+            unread_messages_and_mentions_are_counted
+            a_room_knows_the_standing_of_users
+            sanctions_come_in_pages_newest_first
+            invited_rooms_are_listed_until_the_invitation_is_gone
+            roles_are_kept_and_given_up
+            names_are_found_among_the_members
+            what_users_let_others_see_is_kept
+            blocks_are_kept_and_told_to_whom_they_concern
+            settings_change_and_what_stays_stays
+            a_deleted_room_is_gone_from_every_answer
+            words_find_messages
+            a_search_finds_only_what_the_reader_may_read
+            a_search_is_narrowed
+            the_index_follows_edits_and_deletions
+            the_best_come_first_and_pages_stay_while_messages_are_added
+            retention_removes_the_first_events_and_keeps_the_head
+            retention_goes_through_many_rows_and_follows_the_settings
+            content_of_deleted_messages_is_erased_after_the_grace
+            the_rows_of_a_deleted_room_go
         );
     };
     (@each $place:expr; $($name:ident)+) => {

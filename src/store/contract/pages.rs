@@ -6,7 +6,7 @@ use veza_engine::wire::RoomFilter;
 use super::*;
 
 /// Follows the cursors, two rows a page; answers all, and the cursors met.
-fn walk(mut page: impl FnMut(Cursor) -> (Vec<u64>, Cursor)) -> (Vec<u64>, Vec<Box<str>>) {
+pub(super) fn walk(mut page: impl FnMut(Cursor) -> (Vec<u64>, Cursor)) -> (Vec<u64>, Vec<Box<str>>) {
     let (mut all, mut cursors, mut cursor) = (Vec::new(), Vec::new(), None);
     loop {
         let (rows, next) = page(cursor);
