@@ -1,21 +1,21 @@
 //! The shard: all state of one core, without IO. It routes; its parts decide.
 
-use crate::core::{Core, LoadFor};
+mod batches;
+mod route;
+
+use crate::core::Core;
 use crate::effect::Effect;
 use crate::fanout::{Frame, Outbox};
 use crate::id::{ConnId, ShardId};
 use crate::input::Input;
-use crate::journal::{InFlight, Key};
-use crate::journal_batch::Building;
+use crate::journal::Key;
 use crate::limits::Limits;
-use crate::map::Map;
 use crate::peer::PeerMessage;
-use crate::room::{Rooms, Work, everyone_loaded};
+use crate::room::Rooms;
 use crate::session::Sessions;
 use crate::stats::Stats;
-use crate::store::{BatchOutcome, LoadError, Loaded, Writer};
 use crate::time::{Mono, Now, SECOND_US};
-use crate::user::{UserCommand, Users};
+use crate::user::Users;
 
 /// What a shard is made with.
 #[derive(Clone, Debug)]
@@ -117,250 +117,6 @@ impl Shard {
         }
         if self.ephemerals.is_none() && (self.rooms.has_ephemerals() || self.users.has_presence()) {
             self.ephemerals = Some(self.core.now.mono.after(EPHEMERALS_US));
-        }
-    }
-
-    fn peer(&mut self, message: PeerMessage) {
-        use PeerMessage as M;
-        let core = &mut self.core;
-        match message {
-            M::Attach { conn, caller, session_id, expires_at } => {
-                self.users.attach(core, conn, &caller, session_id, expires_at);
-            }
-            M::Detach { conn, user_id, rooms } => self.users.detach(core, conn, user_id, rooms),
-            M::Unlist { conn, user_id, room_id } => {
-                core.send(room_id.home(core.shards), M::ConnGone { conn, user_id, room_id });
-            }
-            M::Command { origin, caller, session_id, expires_at, command } => {
-                self.users.command(core, UserCommand { origin, caller, session_id, expires_at, command });
-            }
-            M::ResumeRoom { conn, caller, ticket, part, at } => self.users.resume(core, conn, caller, ticket, part, at),
-            M::Attached { conn } => self.sessions.attached(core, conn),
-            M::Close { conn, code } => self.sessions.close(core, conn, code),
-            M::Deliver { conns, frame } => self.sessions.deliver(core, &conns, frame),
-            M::DeliverEphemeral { conns, frame } => self.sessions.deliver_ephemeral(core, &conns, frame),
-            M::RoomCommand { origin, caller, command } => {
-                let Some(room_id) = command.room_id() else { unreachable!("only commands about rooms come here") };
-                self.room_work(room_id, Work::Command { origin, caller, command });
-            }
-            M::RoomResume { conn, caller, ticket, part, at } => {
-                self.room_work(at.room_id, Work::Resume { conn, caller, ticket, part, at });
-            }
-            M::ConnGone { conn, room_id, .. } => {
-                if let Some(room) = self.rooms.get(room_id) {
-                    room.conn_gone(core, conn);
-                }
-                self.rooms.note_online(room_id);
-            }
-            M::RoomCreated { room_id, state, duplicate, origin, caller } => {
-                if let Some(state) = state {
-                    self.rooms.install(core, *state);
-                }
-                self.room_work(room_id, Work::Created { origin, caller, duplicate });
-            }
-            M::Reply(reply) => self.sessions.reply(core, *reply),
-            M::Event { room_id, seq, frame } => self.sessions.event(core, room_id, seq, frame),
-            M::Ephemeral { room_id, frame, except } => self.sessions.ephemeral(core, room_id, frame, &except),
-            M::Resumed { conn, ticket, part, verdict } => self.sessions.resumed(core, conn, ticket, part, verdict),
-            M::Replay { conn, room_id, frames, head: _, lost } => {
-                self.sessions.replay(core, conn, room_id, frames, lost);
-            }
-            M::Expel { room_id, user_id: _, conns } => self.sessions.expel(core, room_id, &conns),
-            M::ReplayPage { conn, room_id, after } => self.room_work(room_id, Work::Page { conn, after }),
-            M::UserPush { user_id, frame, notify } => self.users.push(core, user_id, &frame, notify),
-            M::UserReply { user_id: _, reply } => self.users.pass_reply(core, reply),
-            M::Revoked(revocation) => self.sessions.revoked(core, revocation),
-            M::PresenceOf { conns, user_id, presence } => self.sessions.presence_of(core, &conns, user_id, &presence),
-            M::RoomPresence { room_id, user_id, presence } => self.rooms.presence(room_id, user_id, &presence),
-            M::UserEphemeral { user_id, frame } => self.users.ephemeral(core, user_id, &frame),
-            M::NewContact { user_id, room_id, others } => self.users.new_contact(user_id, room_id, others),
-            M::SetBlock { room_id, blocker, blocked, on, origin, reply } => {
-                self.rooms.set_block(room_id, (blocker, blocked), on);
-                if let Some(origin) = origin {
-                    self.core.reply(origin, Ok(reply), None);
-                }
-            }
-            M::AskStatus { room_id, origin, caller, page } => {
-                self.users.add_status(core, room_id, origin, caller, page);
-            }
-            M::Statuses { room_id, origin, caller, page } => match self.rooms.get(room_id) {
-                Some(room) => room.statuses_known(core, origin, &caller, &page),
-                None => unreachable!("a room with a query under way stays in memory"),
-            },
-        }
-    }
-
-    fn room_work(&mut self, room_id: crate::id::RoomId, work: Work) {
-        self.rooms.work(&mut self.core, room_id, work);
-        self.rooms.note_online(room_id);
-    }
-
-    fn loaded(&mut self, purpose: LoadFor, result: Result<Loaded, LoadError>) {
-        let core = &mut self.core;
-        match purpose {
-            LoadFor::ConnIdentity { conn } => self.sessions.identity_loaded(core, conn, result),
-            LoadFor::HttpIdentity { ticket } => self.sessions.http_identity_loaded(core, ticket, result),
-            purpose @ (LoadFor::UserQuery { .. }
-            | LoadFor::Creation { .. }
-            | LoadFor::Profile { .. }
-            | LoadFor::Block { .. }
-            | LoadFor::RoomIds) => self.users.loaded(core, purpose, result),
-            LoadFor::Room { room_id, asked } => {
-                let state = result.map(|loaded| match loaded {
-                    Loaded::Room(state) => state,
-                    other => unreachable!("a room's load was answered with {other:?}"),
-                });
-                self.rooms.loaded(core, room_id, &asked, state);
-                self.rooms.note_online(room_id);
-            }
-            LoadFor::Members { room_id, asked } => {
-                let rows = result.map(|loaded| match loaded {
-                    Loaded::Members(rows) => rows,
-                    other => unreachable!("a load of members was answered with {other:?}"),
-                });
-                if let Some(room) = self.rooms.get(room_id) {
-                    room.members_loaded(core, &asked, rows);
-                }
-                self.rooms.note_online(room_id);
-            }
-            LoadFor::RoomQuery { room_id, origin, caller, what, asked } => match self.rooms.get(room_id) {
-                Some(room) => room.query_loaded(core, origin, caller, *what, asked, result),
-                None => unreachable!("a room with a query under way stays in memory"),
-            },
-            LoadFor::Message { room_id, message_id, reader } => {
-                if let Some(room) = self.rooms.get(room_id) {
-                    room.message_loaded(core, message_id, reader, result);
-                }
-            }
-            LoadFor::Names { room_id, names } => {
-                if let Some(room) = self.rooms.get(room_id) {
-                    room.names_loaded(core, &names, result);
-                }
-            }
-            LoadFor::Everyone { room_id, author, frame } => everyone_loaded(core, room_id, author, frame, result),
-            LoadFor::PinCount { room_id } => {
-                if let Some(room) = self.rooms.get(room_id) {
-                    room.pins_counted(result);
-                }
-            }
-            LoadFor::Replay { room_id, conn, after } => {
-                if let Some(room) = self.rooms.get(room_id) {
-                    room.replay_loaded(core, conn, after, result);
-                }
-            }
-        }
-    }
-
-    /// A batch has come back.
-    fn stored(&mut self, writer: Writer, outcome: BatchOutcome) {
-        let Some((lane, flight)) = self.core.journal.returned(writer) else { return };
-        self.core.stats.commit_us.record(self.core.now.mono.since(flight.sent));
-        let owners = owners(&flight);
-        match outcome {
-            BatchOutcome::Committed => {
-                for (key, count) in owners {
-                    self.commit(key, count);
-                }
-            }
-            BatchOutcome::Conflict { stale, duplicates } => {
-                self.core.stats.conflicts += 1;
-                self.rewind(lane, &flight, &owners);
-                for duplicate in &duplicates {
-                    let items = if duplicate.is_event { &flight.event_items } else { &flight.write_items };
-                    let Some(&item) = items.get(duplicate.index) else { continue };
-                    let (key, place) = (flight.items[item], place(&flight, item));
-                    match key {
-                        Key::Room(room_id) => {
-                            if let Some(room) = self.rooms.get(room_id) {
-                                room.drop_duplicate(&mut self.core, place, duplicate);
-                            }
-                        }
-                        Key::User(user_id) => {
-                            self.users.drop_duplicate(&mut self.core, user_id, place, duplicate);
-                        }
-                    }
-                }
-                for room_id in stale {
-                    self.rooms.hold(&mut self.core, room_id);
-                }
-            }
-            BatchOutcome::Refused { events, writes, cause } => {
-                self.rewind(lane, &flight, &owners);
-                let event_items = events.iter().filter_map(|index| flight.event_items.get(*index));
-                let write_items = writes.iter().filter_map(|index| flight.write_items.get(*index));
-                let mut items: Vec<usize> = event_items.chain(write_items).copied().collect();
-                items.sort_unstable();
-                items.dedup();
-                for item in items {
-                    let (key, place) = (flight.items[item], place(&flight, item));
-                    match key {
-                        Key::Room(room_id) => {
-                            if let Some(room) = self.rooms.get(room_id) {
-                                room.refuse_op(&mut self.core, place, &cause);
-                            }
-                        }
-                        Key::User(user_id) => self.users.refuse_op(&mut self.core, user_id, place, &cause),
-                    }
-                }
-            }
-        }
-    }
-
-    fn commit(&mut self, key: Key, count: usize) {
-        let core = &mut self.core;
-        match key {
-            Key::Room(room_id) => {
-                let room = self.rooms.get(room_id).expect("a room with operations is in memory");
-                room.commit(core, count);
-                self.rooms.note_online(room_id);
-            }
-            Key::User(user_id) => self.users.commit(core, user_id, count),
-        }
-    }
-
-    /// Nothing of a batch was committed: its turns go back to the front of the lane.
-    fn rewind(&mut self, lane: usize, flight: &InFlight, owners: &[(Key, usize)]) {
-        for key in flight.items.iter().rev() {
-            self.core.journal.unpop(lane, *key);
-        }
-        for (key, _) in owners {
-            match key {
-                Key::Room(room_id) => {
-                    if let Some(room) = self.rooms.get(*room_id) {
-                        room.rewind();
-                    }
-                }
-                Key::User(user_id) => self.users.rewind(*user_id),
-            }
-        }
-    }
-
-    /// Sends a batch on every lane that is free and has something to write.
-    fn send_batches(&mut self) {
-        for lane in 0..self.core.journal.lanes() {
-            if !self.core.journal.is_ready(lane) {
-                continue;
-            }
-            let mut building: Option<Building> = None;
-            let (ops, bytes) = (self.core.limits.batch_ops_max, self.core.limits.batch_bytes_max);
-            while building.as_ref().is_none_or(|b| b.ops() < ops && b.bytes() < bytes) {
-                let Some(key) = self.core.journal.pop(lane) else { break };
-                let batch = building.get_or_insert_with(|| Building::new(self.core.journal.next_writer(lane)));
-                batch.begin(key);
-                match key {
-                    Key::Room(room_id) => {
-                        if !self.rooms.write_next(room_id, batch) {
-                            batch.cancel();
-                        }
-                    }
-                    Key::User(user_id) => self.users.write_next(user_id, batch),
-                }
-            }
-            let Some(building) = building.filter(|building| building.ops() > 0) else { continue };
-            self.core.stats.batch_ops.record(building.ops() as u64);
-            let (batch, flight) = building.finish(self.core.now.mono);
-            self.core.journal.sent(lane, flight);
-            self.core.effects.push_back(Effect::Store(Box::new(batch)));
         }
     }
 
@@ -493,24 +249,4 @@ impl Shard {
     pub fn limits(&self) -> &Limits {
         &self.core.limits
     }
-}
-
-/// Owners of a batch's operations with their number, in order of first appearance.
-fn owners(flight: &InFlight) -> Vec<(Key, usize)> {
-    let mut index: Map<Key, usize> = Map::default();
-    let mut owners: Vec<(Key, usize)> = Vec::new();
-    for key in &flight.items {
-        let place = *index.entry(*key).or_insert_with(|| {
-            owners.push((*key, 0));
-            owners.len() - 1
-        });
-        owners[place].1 += 1;
-    }
-    owners
-}
-
-/// The place of a batch's item among its owner's operations.
-fn place(flight: &InFlight, item: usize) -> usize {
-    let key = flight.items[item];
-    flight.items[..item].iter().filter(|other| **other == key).count()
 }
