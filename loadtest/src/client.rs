@@ -268,6 +268,11 @@ impl Client {
         Ok(self.pushes.drain(..).collect())
     }
 
+    /// Pushes that have come before the last reply and have not been asked for yet.
+    pub fn queued(&self) -> impl Iterator<Item = &Frame> {
+        self.pushes.iter()
+    }
+
     /// The next text frame, as it came.
     ///
     /// # Errors

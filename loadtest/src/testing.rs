@@ -1,6 +1,7 @@
 //! What the black-box tests share: servers by purpose, users of their own, shapes of JSON.
 
 use crate::client::{Client, Error};
+use crate::documents::Documents;
 use crate::server::{Options, Server};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -44,6 +45,27 @@ pub fn narrow() -> &'static Server {
             ("limits.resume_events", "2"),
         ]))
     })
+}
+
+/// A server whose bounds of the chat model are low enough to be met, without limits of rate.
+pub fn tight() -> &'static Server {
+    static SERVER: OnceLock<Server> = OnceLock::new();
+    SERVER.get_or_init(|| {
+        Server::start(Options::unlimited().and(&[
+            ("limits.max_reactions_per_message", "2"),
+            ("limits.max_pins_per_room", "2"),
+            ("limits.max_roles_per_room", "2"),
+            ("limits.max_mentions", "2"),
+            ("limits.max_members_per_room", "2"),
+            ("limits.edit_window", "500ms"),
+        ]))
+    })
+}
+
+/// The documents of [`standard`].
+pub fn documents() -> &'static Documents {
+    static DOCUMENTS: OnceLock<Documents> = OnceLock::new();
+    DOCUMENTS.get_or_init(|| Documents::of(standard().addr()))
 }
 
 /// A name that nobody else in this process has used.
@@ -142,6 +164,43 @@ impl Client {
 /// If it is not.
 pub fn number(value: &Value, member: &str) -> u64 {
     value[member].as_u64().unwrap_or_else(|| panic!("{member} is no number in {value}"))
+}
+
+/// Whether `value` is as `expected` says: objects may have further members, everything else is equal.
+pub fn agrees(value: &Value, expected: &Value) -> bool {
+    match (value, expected) {
+        (Value::Object(value), Value::Object(expected)) => {
+            expected.iter().all(|(name, expected)| value.get(name).is_some_and(|value| agrees(value, expected)))
+        }
+        (Value::Array(value), Value::Array(expected)) => {
+            value.len() == expected.len() && value.iter().zip(expected).all(|(value, expected)| agrees(value, expected))
+        }
+        _ => value == expected,
+    }
+}
+
+/// Ids by name, filled into JSON text where it says `"$name"`.
+#[derive(Clone, Default)]
+pub struct Names(Vec<(String, Value)>);
+
+impl Names {
+    /// Gives a name a value; the newest counts.
+    pub fn set(&mut self, name: &str, value: impl Into<Value>) {
+        self.0.retain(|(known, _)| known != name);
+        self.0.push((name.to_owned(), value.into()));
+    }
+
+    /// The text as JSON, with values for names.
+    ///
+    /// # Panics
+    /// If it is none then.
+    pub fn fill(&self, text: &str) -> Value {
+        let mut text = text.to_owned();
+        for (name, value) in &self.0 {
+            text = text.replace(&format!("\"{name}\""), &value.to_string());
+        }
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+    }
 }
 
 /// Holds an object to exactly these members; a `?` after a name makes it optional.

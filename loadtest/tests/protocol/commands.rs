@@ -49,7 +49,7 @@ impl World {
 }
 
 /// Command, data, type of the reply, its members.
-const COMMANDS: [(&str, &str, &str, &str); 31] = [
+pub const COMMANDS: [(&str, &str, &str, &str); 31] = [
     ("ping", r#"{"timestamp":12}"#, "pong", "timestamp server_time"),
     ("ping", "{}", "pong", "server_time"),
     ("list_sessions", "{}", "session_list", "sessions"),
@@ -161,6 +161,9 @@ async fn those_that_need_a_connection_are_refused_over_http() {
         assert_eq!((response.status, &response.json()["code"]), (400, &json!("INVALID_REQUEST")), "{command}");
     }
 }
+
+/// Those that HTTP has not, and that other tests call.
+pub const ON_CONNECTIONS: [&str; 5] = ["authenticate", "refresh_token", "subscribe", "unsubscribe", "resume"];
 
 #[tokio::test]
 async fn connection_commands_reply_as_promised() {

@@ -1,6 +1,8 @@
 //! The protocol, promise by promise, against the real server through its sockets.
 
 mod auth;
+mod bounds;
+mod chat;
 mod closing;
 mod commands;
 mod dms;
@@ -8,6 +10,9 @@ mod envelope;
 mod idempotency;
 mod lifecycle;
 mod limits;
+mod matrix;
+mod pushes;
 mod resume;
 mod rooms;
+mod tombstones;
 mod users;

@@ -215,8 +215,11 @@ pub const CONVERSATION: Struct = Struct {
         must("conversation_id", Shape::Id, ""),
         must("users", Shape::List(&Shape::Struct(&USER)), ""),
         null("last_message", Shape::Struct(&MESSAGE), ""),
+        must("epoch", Shape::Position, ""),
+        must("last_seq", Shape::Position, "the head"),
+        must("last_read_seq", Shape::Position, ""),
         must("unread_count", Shape::Int(0, COUNT_MAX), ""),
-        must("is_blocked", Shape::Flag, ""),
+        must("is_blocked", Shape::Flag, "the caller blocks the other side"),
     ],
 };
 

@@ -63,7 +63,7 @@ pub(super) const ROWS: [CommandSpec; 15] = [
         "All versions of a message, oldest first, the original included.",
         &[ROOM_ID, MESSAGE_ID],
         "edits",
-        &[must("edits", Shape::List(&Shape::Struct(&EDIT)), "")],
+        &[ROOM_ID, MESSAGE_ID, must("edits", Shape::List(&Shape::Struct(&EDIT)), "")],
         READING,
     ),
     row(
@@ -132,7 +132,7 @@ pub(super) const ROWS: [CommandSpec; 15] = [
         "The pinned messages, the one pinned last first.",
         &[ROOM_ID],
         "pinned_messages",
-        &[must("messages", Shape::List(&Shape::Struct(&MESSAGE)), "")],
+        &[ROOM_ID, must("messages", Shape::List(&Shape::Struct(&MESSAGE)), "")],
         UNSEEN,
     ),
     row(T::AddReaction, "Reacts to a message.", &[ROOM_ID, MESSAGE_ID, EMOJI], "reaction_added", REACTED, LIMITED),
@@ -149,7 +149,7 @@ pub(super) const ROWS: [CommandSpec; 15] = [
         "Who has reacted how; up to 100 users of each emoji are named.",
         &[ROOM_ID, MESSAGE_ID],
         "reactions",
-        &[must("reactions", Shape::List(&Shape::Struct(&REACTORS)), "")],
+        &[ROOM_ID, MESSAGE_ID, must("reactions", Shape::List(&Shape::Struct(&REACTORS)), "")],
         READING,
     ),
     row(

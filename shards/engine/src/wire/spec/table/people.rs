@@ -71,7 +71,14 @@ pub(super) const ROWS: [CommandSpec; 11] = [
             must("reason", Shape::Text(REASON_CHARS_MAX), "one character of it visible"),
         ],
         "user_sanctioned",
-        &[ROOM_ID, SEQ, must("sanction_id", Shape::Id, ""), null("expires_at", Shape::Time, "")],
+        &[
+            ROOM_ID,
+            SEQ,
+            must("sanction_id", Shape::Id, ""),
+            USER_ID,
+            must("kind", SANCTION_KIND, ""),
+            null("expires_at", Shape::Time, "null: for good"),
+        ],
         &[E::RoomNotFound, E::NotAMember, E::PermissionDenied, E::UserNotFound],
     ),
     row(

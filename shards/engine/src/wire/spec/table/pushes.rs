@@ -38,7 +38,7 @@ pub const PUSHES: [PushSpec; 25] = [
             ROOM_ID,
             SEQ,
             MESSAGE_ID,
-            must("content", Shape::Text(1_000_000), ""),
+            must("content", Shape::Text(1_000_000), "empty in a replay, if the message is deleted since"),
             must("mentions", Shape::List(&Shape::Id), ""),
             must("edited_at", Shape::Time, ""),
             must("edit_count", Shape::Int(0, COUNT_MAX), ""),
@@ -80,11 +80,7 @@ pub const PUSHES: [PushSpec; 25] = [
         &[ROOM_ID, SEQ, must("room", Shape::Struct(&ROOM), ""), ACTOR, AT],
     ),
     sequenced("room_deleted", "The last event of the room.", &[ROOM_ID, SEQ, ACTOR, AT]),
-    sequenced(
-        "void",
-        "Keeps the place of an event that was refused, or whose message is deleted.",
-        &[ROOM_ID, SEQ, AT],
-    ),
+    sequenced("void", "Keeps the place of an event that was refused.", &[ROOM_ID, SEQ, AT]),
     ephemeral("member_joined", SMALL, MEMBERSHIP),
     ephemeral("member_left", SMALL, MEMBERSHIP),
     ephemeral(
@@ -126,7 +122,11 @@ pub const PUSHES: [PushSpec; 25] = [
         "To every connection of each participant.",
         &[must("conversation_id", Shape::Id, ""), must("user_ids", Shape::List(&Shape::Id), ""), CREATED_AT],
     ),
-    ephemeral("sanction", "To every connection of whom a sanction concerns.", SANCTION_PUSH),
+    ephemeral(
+        "sanction",
+        "To every connection of whom a sanction concerns, and again when it is lifted.",
+        SANCTION_PUSH,
+    ),
     ephemeral("token_expiring", "60 s before the token ends.", &[must("expires_at", Shape::Time, "")]),
     ephemeral(
         "draining",
@@ -141,5 +141,6 @@ const SANCTION_PUSH: &[FieldSpec] = &[
     must("kind", SANCTION_KIND, ""),
     must("reason", Shape::Text(REASON_CHARS_MAX), ""),
     null("expires_at", Shape::Time, "null: for good"),
+    null("lifted_at", Shape::Time, "null: in force"),
     ACTOR,
 ];
