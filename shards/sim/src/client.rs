@@ -5,13 +5,22 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use serde_json::Value;
 use veza_engine::id::{ConnId, RoomId};
 
-/// A command without an answer yet.
+/// A command without an answer yet, and the step in which it was given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// What.
+    pub asked: Asked,
+    /// When.
+    pub step: u64,
+}
+
+/// What a command is about, as far as its answer is looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Asked {
     /// `send_message` with this client id and content.
     Send { room: RoomId, client_id: String, content: String },
     /// `join_room` or `subscribe`, from this position.
-    Subscribe { room: RoomId, last_seq: Option<u64> },
+    Subscribe { room: RoomId, last_seq: Option<u64>, joins: bool },
     /// `unsubscribe` or `leave_room`.
     End { room: RoomId, leaves: bool },
     /// `resume`.
@@ -22,10 +31,84 @@ pub enum Asked {
     CreateDm,
     /// `mark_read` at the position held already, when everything has settled.
     Unread { room: RoomId },
+    /// Reads in a room.
+    Read { room: RoomId, reading: Reading },
+    /// Changes a room or a message.
+    Change { room: RoomId, change: Change },
+    /// `lift_sanction`.
+    Lift { sanction: u64 },
+    /// `search_messages`.
+    Search { word: String, room: Option<RoomId> },
+    /// `get_mentions`.
+    Mentions,
+    /// `get_unread`.
+    Unreads,
+    /// `list_dms`.
+    Dms,
+    /// `list_sanctions` without a room.
+    OwnSanctions,
+    /// `block_user` or `unblock_user`.
+    Block { user: u64, on: bool },
     /// Another command about a room.
     Room { room: RoomId },
     /// Anything else.
     Other,
+}
+
+/// What is read in a room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// `get_message`.
+    Message { message: u64 },
+    /// `get_history`.
+    History { anchor: Anchor, limit: usize },
+    /// `get_thread`.
+    Thread { parent: u64, after: u64, limit: usize },
+    /// `get_pinned_messages`.
+    Pinned,
+    /// `get_reactions`.
+    Reactions { message: u64 },
+    /// `get_edits`.
+    Edits { message: u64 },
+    /// `get_room_stats`.
+    Stats,
+    /// `get_members`.
+    Members,
+    /// `list_roles`.
+    Roles,
+    /// `list_sanctions` of the room.
+    Sanctions,
+}
+
+/// Which page of the history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Anchor {
+    /// The newest.
+    Newest,
+    /// Before an id.
+    Before(u64),
+    /// After it.
+    After(u64),
+    /// On both sides.
+    Around(u64),
+}
+
+/// What is changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // each is the command of that name
+pub enum Change {
+    Edit { message: u64, content: String },
+    Delete { message: u64 },
+    React { message: u64, emoji: &'static str, add: bool },
+    Pin { message: u64, on: bool },
+    Invite { user: u64 },
+    Kick { user: u64 },
+    Role { user: u64, role: &'static str },
+    PutRole { name: &'static str },
+    DropRole { name: &'static str },
+    Update,
+    DeleteRoom,
+    Sanction { user: u64, kind: &'static str },
 }
 
 impl Asked {
@@ -36,10 +119,25 @@ impl Asked {
             | Asked::Subscribe { room, .. }
             | Asked::End { room, .. }
             | Asked::Unread { room }
+            | Asked::Read { room, .. }
+            | Asked::Change { room, .. }
             | Asked::Room { room } => Some(*room),
             _ => None,
         }
     }
+}
+
+/// A message without an acknowledgement.
+#[derive(Clone, Debug)]
+pub struct Unacked {
+    /// Where to.
+    pub room: RoomId,
+    /// Its client id.
+    pub client_id: String,
+    /// Its text.
+    pub content: String,
+    /// What it answers.
+    pub parent: Option<u64>,
 }
 
 /// A subscription as the client understands it.
@@ -49,6 +147,8 @@ pub struct Tracking {
     pub expected: u64,
     /// The head at which it was taken; what comes up to here is replayed.
     pub taken_at: u64,
+    /// The step in which it was asked for.
+    pub step: u64,
 }
 
 /// One client: a device of a user.
@@ -68,7 +168,7 @@ pub struct Client {
     pub rx: Vec<u8>,
     pub(crate) next_id: u64,
     /// Commands without an answer, by id.
-    pub asked: BTreeMap<u64, Asked>,
+    pub asked: BTreeMap<u64, Question>,
     pub(crate) order: BTreeMap<RoomId, VecDeque<u64>>,
     /// Subscriptions of this connection.
     pub subs: BTreeMap<RoomId, Tracking>,
@@ -76,28 +176,25 @@ pub struct Client {
     pub seen: BTreeMap<RoomId, (u64, u64)>,
     /// Events of conversations seen on this connection.
     pub dm_seen: BTreeMap<RoomId, BTreeSet<u64>>,
-    /// Conversations resumed on this connection: an event may come twice.
-    pub dm_resumed: BTreeSet<RoomId>,
+    /// Conversations resumed on this connection, and when: an event may come twice.
+    pub dm_resumed: BTreeMap<RoomId, u64>,
+    /// Messages whose deletion this connection was told of.
+    pub gone: BTreeSet<(RoomId, u64)>,
     /// Messages that have no acknowledgement yet, to be sent again.
-    pub unacked: Vec<(RoomId, String, String)>,
+    pub unacked: Vec<Unacked>,
     /// Numbers the client ids.
     pub sends: u64,
 }
 
 impl Client {
     /// Notes a command; gives its id.
-    pub fn ask(&mut self, asked: Asked) -> u64 {
+    pub fn ask(&mut self, asked: Asked, step: u64) -> u64 {
         self.next_id += 1;
         if let Some(room) = asked.room() {
             self.order.entry(room).or_default().push_back(self.next_id);
         }
-        self.asked.insert(self.next_id, asked);
+        self.asked.insert(self.next_id, Question { asked, step });
         self.next_id
-    }
-
-    /// Some messages answer the first one of their room.
-    pub fn parent_of(&self, content: &str, head: u64) -> &'static str {
-        if content.len().is_multiple_of(7) && head > 0 { r#","parent_id":1"# } else { "" }
     }
 
     /// The connection is gone: what was asked has no answer.
@@ -110,12 +207,13 @@ impl Client {
         self.subs.clear();
         self.dm_seen.clear();
         self.dm_resumed.clear();
+        self.gone.clear();
     }
 
     /// An answer: which command it is for; complains of a missing one, and of one out of turn.
-    pub fn answered(&mut self, id: u64, may_overtake: bool) -> Result<Asked, String> {
-        let asked = self.asked.remove(&id).ok_or_else(|| format!("an answer to {id}, which has none to come"))?;
-        if let Some(room) = asked.room() {
+    pub fn answered(&mut self, id: u64, may_overtake: bool) -> Result<Question, String> {
+        let question = self.asked.remove(&id).ok_or_else(|| format!("an answer to {id}, which has none to come"))?;
+        if let Some(room) = question.asked.room() {
             let order = self.order.get_mut(&room).expect("entered with the command");
             match order.iter().position(|other| *other == id) {
                 Some(0) => {
@@ -124,17 +222,17 @@ impl Client {
                 Some(place) if may_overtake => {
                     order.remove(place);
                 }
-                _ => return Err(format!("the answer to {id} ({asked:?}) came before those to {order:?}")),
+                _ => return Err(format!("the answer to {id} ({question:?}) came before those to {order:?}")),
             }
         }
-        Ok(asked)
+        Ok(question)
     }
 
     /// An event of a room it is subscribed to, or of a conversation.
     pub fn event(&mut self, room: RoomId, seq: u64, is_dm: bool) -> Result<(), String> {
         if is_dm {
             let fresh = self.dm_seen.entry(room).or_default().insert(seq);
-            if !fresh && !self.dm_resumed.contains(&room) {
+            if !fresh && !self.dm_resumed.contains_key(&room) {
                 return Err(format!("event {seq} of conversation {} came twice", room.0));
             }
             let seen = self.seen.entry(room).or_default();
@@ -155,7 +253,7 @@ impl Client {
     }
 
     /// A subscription begins: its first event is the one after `seq - replayed`.
-    pub fn subscribed(&mut self, room: RoomId, asked_last: Option<u64>, data: &Value) -> Result<(), String> {
+    pub fn subscribed(&mut self, room: RoomId, asked_last: Option<u64>, data: &Value, step: u64) -> Result<(), String> {
         let number = |name: &str| data[name].as_u64().ok_or_else(|| format!("no {name} in {data}"));
         let (seq, replayed) = (number("seq")?, number("replayed")?);
         let recovered = data["recovered"].as_bool().ok_or("no recovered")?;
@@ -167,7 +265,7 @@ impl Client {
             (true, None) => return Err("recovered without a position".into()),
             _ => {}
         }
-        self.subs.insert(room, Tracking { expected: seq - replayed + 1, taken_at: seq });
+        self.subs.insert(room, Tracking { expected: seq - replayed + 1, taken_at: seq, step });
         let epoch = data["room"]["epoch"].as_u64().or(data["epoch"].as_u64()).unwrap_or(0);
         self.seen.insert(room, (seq - replayed, epoch));
         Ok(())

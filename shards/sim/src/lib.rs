@@ -4,6 +4,7 @@
 
 mod check;
 mod client;
+mod model;
 mod plant;
 mod rng;
 pub mod store;
@@ -27,6 +28,8 @@ pub struct Report {
     pub acks: u64,
     /// Frames looked at.
     pub frames: u64,
+    /// Frames by type, and errors by code: what the workload has come to.
+    pub seen: std::collections::BTreeMap<String, u64>,
     /// The first guarantee that did not hold.
     pub violation: Option<String>,
 }
@@ -38,7 +41,17 @@ const SETTLE_STEPS: u64 = 200_000;
 
 /// Runs one world.
 pub fn run(seed: u64, steps: u64, plant: Option<Plant>) -> Report {
+    run_world(world::World::new(seed, plant), steps)
+}
+
+/// Runs one world and prints what clients ask, what is let out and what is committed.
+pub fn trace(seed: u64, steps: u64, plant: Option<Plant>) -> Report {
     let mut world = world::World::new(seed, plant);
+    world.is_traced = true;
+    run_world(world, steps)
+}
+
+fn run_world(mut world: world::World, steps: u64) -> Report {
     let mut taken = 0;
     let outcome = catch_unwind(AssertUnwindSafe(|| drive(&mut world, steps, &mut taken)));
     let violation = match outcome {
@@ -54,6 +67,7 @@ pub fn run(seed: u64, steps: u64, plant: Option<Plant>) -> Report {
         steps: taken,
         acks: world.checker.acks,
         frames: world.checker.frames,
+        seen: world.checker.seen,
         violation,
     }
 }
@@ -83,6 +97,9 @@ fn drive(world: &mut world::World, steps: u64, taken: &mut u64) -> Result<(), St
     world.calm = true;
     settle(world, taken)?;
     world.ask_unread();
+    settle(world, taken)?;
+    world.finale = true;
+    world.ask_everything();
     settle(world, taken)?;
     let world::World { checker, store, clients, .. } = world;
     checker.settled(store, clients).map_err(|problem| format!("settled: {problem}"))

@@ -23,11 +23,39 @@ pub enum Plant {
     ShortReplay,
     /// Two messages between shards change places.
     Reorder,
+    /// The store loses writes about messages: edits and counts of answers.
+    LostWrite,
+    /// The store miscounts reactions.
+    Miscounted,
+    /// What happened to a message is not loaded with it.
+    StateForgotten,
+    /// Who reacted is not loaded: a reaction can be added twice.
+    ReactionsForgotten,
+    /// A tombstone is loaded as if it were none.
+    DeletedIsShown,
+    /// A thread is loaded without its last answer.
+    ShortThread,
+    /// Every member is loaded as a moderator.
+    EverybodyModerates,
+    /// Mutes and bans are not loaded.
+    ForgottenSanctions,
+    /// Blocks are not loaded.
+    ForgottenBlocks,
+    /// A room is loaded as if nobody were in it: it is never full.
+    ForgottenMembers,
+    /// The limits of reactions, pins and roles are not kept.
+    LimitsIgnored,
+    /// The search is carried out with the rights of somebody else.
+    ForeignSearch,
+    /// Mentions are not counted.
+    MentionsUncounted,
+    /// A subscription outlives a kick.
+    EventAfterKick,
 }
 
 impl Plant {
     /// All of them.
-    pub const ALL: [Plant; 10] = {
+    pub const ALL: [Plant; 24] = {
         use Plant::*;
         [
             AckBeforeCommit,
@@ -40,6 +68,20 @@ impl Plant {
             DropOnFullRing,
             ShortReplay,
             Reorder,
+            LostWrite,
+            Miscounted,
+            StateForgotten,
+            ReactionsForgotten,
+            DeletedIsShown,
+            ShortThread,
+            EverybodyModerates,
+            ForgottenSanctions,
+            ForgottenBlocks,
+            ForgottenMembers,
+            LimitsIgnored,
+            ForeignSearch,
+            MentionsUncounted,
+            EventAfterKick,
         ]
     };
 }

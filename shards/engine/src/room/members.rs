@@ -221,7 +221,8 @@ impl Room {
 
     /// The reply to a creation: the room, and a subscription for a WebSocket.
     pub(super) fn answer_created(&mut self, core: &mut Core, origin: Origin, caller: &Caller, duplicate: bool) {
-        if let (Some(conn), true) = (origin.asker.conn(), self.is_member(caller.user_id)) {
+        // A repetition may come when the creator has left, or the room is gone.
+        if let (Some(conn), true) = (origin.asker.conn(), self.is_member(caller.user_id) && !self.deleted) {
             self.subscribe(conn, caller);
         }
         let subscribed = origin.asker.conn().is_some_and(|conn| self.subs.contains_key(&conn));

@@ -411,6 +411,8 @@ impl Room {
                 (Load::HistoryAfter { room_id, after: id, limit, reader }, RoomQuery::History)
             }
             HistoryAnchor::Around(center) => {
+                // What lies beyond the head would take the places of what is shown.
+                let center = center.min(self.head);
                 let below = limit.div_ceil(2).max(1);
                 let what = RoomQuery::HistoryAround { center, limit: limit - below.min(limit) };
                 (Load::HistoryBefore { room_id, before: Some(center.next()), limit: below, reader }, what)

@@ -316,7 +316,7 @@ impl Room {
     fn judge_join(&mut self, core: &mut Core, origin: Origin, caller: Caller, at: ResumePoint) -> Verdict {
         let result = if self.meta.kind == RoomKind::Dm {
             Err(self.dm_error(caller.user_id))
-        } else if self.is_member(caller.user_id) {
+        } else if self.is_member(caller.user_id) && !self.deleted {
             return self.join_as_member(core, origin, &caller, &at);
         } else if !self.may_see(&caller) {
             Err(self.stranger_error(&caller))

@@ -57,17 +57,18 @@ impl Store {
         Some(Box::new(record))
     }
 
-    /// All versions of a message, the original first.
+    /// All versions of a message, the original first; of a deleted one none.
     pub(super) fn edits(&self, room_id: RoomId, message_id: Seq) -> Vec<EditRow> {
         let Some(room) = self.live(room_id) else { return Vec::new() };
-        let Some(message) = room.messages.get(&message_id) else { return Vec::new() };
+        if room.messages.get(&message_id).is_none_or(|message| message.deleted_at.is_some()) {
+            return Vec::new();
+        }
         let rows = room.retained().iter();
         let versions = rows
             .filter(|row| row.seq == message_id || (row.kind == EventKind::Edit && row.parent_id == Some(message_id)));
-        let gone = message.content.is_none();
         versions
             .map(|row| EditRow {
-                content: if gone { "".into() } else { row.content.clone().unwrap_or_default() },
+                content: row.content.clone().unwrap_or_default(),
                 edited_at: row.at,
                 editor_id: row.author_id.unwrap_or(UserId(0)),
                 reason: row.reason.clone(),

@@ -123,6 +123,16 @@ impl StoredRoom {
         self.events.last().map_or(0, |row| row.message_no)
     }
 
+    /// The one conversation of two users.
+    pub fn is_pair(&self) -> bool {
+        self.pair.is_some()
+    }
+
+    /// Messages up to the floor.
+    pub fn floor_no(&self) -> u64 {
+        (self.floor.0 as usize).checked_sub(1).map_or(0, |index| self.events[index].message_no)
+    }
+
     /// Events that are retained.
     pub fn retained(&self) -> &[EventRow] {
         &self.events[self.floor.0 as usize..]
@@ -172,12 +182,13 @@ impl Store {
     }
 
     /// Writes a batch of a process that is gone.
-    pub fn apply_late(&mut self, batch: &Batch) -> bool {
-        let applied = !self.is_applied(batch) && self.apply(batch) == BatchOutcome::Committed;
-        if applied {
+    pub fn apply_late(&mut self, batch: &Batch) -> BatchOutcome {
+        let fresh = !self.is_applied(batch);
+        let outcome = self.apply(batch);
+        if fresh && outcome == BatchOutcome::Committed {
             self.late.extend(batch.events.iter().map(|row| (row.room_id, row.seq.0)));
         }
-        applied
+        outcome
     }
 
     /// Whether the batch was applied before.
@@ -259,6 +270,7 @@ impl Store {
         let found = self
             .rooms
             .values()
+            .filter(|room| room.deleted_at.is_none()) // a deleted room gives its client id free
             .find(|room| room.creator == creator && room.client.as_ref().is_some_and(|(id, _)| **id == *client))?;
         let hash = found.client.as_ref().map(|(_, hash)| *hash);
         Some(earlier(found, hash))

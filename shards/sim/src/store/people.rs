@@ -5,7 +5,7 @@ use veza_engine::input::Identity;
 use veza_engine::store::{CONTACTS_MAX, MemberRow, Profile, RoomKind, SanctionRow, Standing, UnreadRow, UserRow};
 use veza_engine::time::WallMs;
 
-use super::{Store, StoredRoom};
+use super::{Store, StoredRoom, is_message};
 
 impl Store {
     /// A user's name.
@@ -15,6 +15,21 @@ impl Store {
 
     pub(super) fn user(&self, user: UserId) -> Option<&UserRow> {
         self.users.get((user.0 as usize).checked_sub(1)?)
+    }
+
+    /// Users so far; their ids are 1 to this.
+    pub fn user_count(&self) -> u64 {
+        self.users.len() as u64
+    }
+
+    /// The user of this name, in lower case.
+    pub fn user_of_name(&self, name: &str) -> Option<u64> {
+        self.users.iter().find(|user| user.username.to_lowercase() == name).map(|user| user.user_id.0)
+    }
+
+    /// The number in the name of a user of the workload (`name3`).
+    pub fn number_of(&self, user: u64) -> Option<usize> {
+        self.user(UserId(user))?.username.strip_prefix("name")?.parse().ok()
     }
 
     pub(super) fn identify(&mut self, identity: &Identity) -> UserRow {
@@ -37,8 +52,9 @@ impl Store {
     pub(super) fn member_row(&self, room: &StoredRoom, user: UserId) -> Option<MemberRow> {
         let mut member = room.members.get(&user)?.clone();
         let newest = room.events.iter().rev();
-        if let Some(own) =
-            newest.take_while(|row| row.seq > member.last_read_seq).find(|row| row.author_id == Some(user))
+        if let Some(own) = newest
+            .take_while(|row| row.seq > member.last_read_seq)
+            .find(|row| is_message(row) && row.author_id == Some(user))
         {
             (member.last_read_seq, member.last_read_no) = (own.seq, own.message_no);
         }
@@ -106,6 +122,11 @@ impl Store {
         self.accounts.get(&blocker).is_some_and(|account| account.blocks.contains_key(&blocked))
     }
 
+    /// How far a member has read, by what is committed.
+    pub fn read_position(&self, room: &StoredRoom, user: UserId) -> Option<Seq> {
+        self.member_row(room, user).map(|member| member.last_read_seq)
+    }
+
     /// What `get_unread` must say.
     pub fn unread(&self, user: UserId) -> Vec<UnreadRow> {
         let joined = self.rooms_of(user).filter_map(|room| Some((room, self.member_row(room, user)?)));
@@ -123,7 +144,7 @@ impl Store {
             epoch: room.meta.epoch,
             head: room.head(),
             last_read_seq: member.last_read_seq,
-            unread_count: room.message_no() - member.last_read_no,
+            unread_count: room.message_no() - member.last_read_no.max(room.floor_no()),
             mention_count: mentions.count() as u64,
         }
     }

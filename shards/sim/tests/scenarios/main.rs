@@ -1,5 +1,6 @@
 //! The engine in single scenarios: shards driven by hand, over the simulator's store.
 
+mod deleted;
 mod errors;
 mod limits;
 mod people;

@@ -1,10 +1,15 @@
 //! What must hold after every step, and when everything has settled.
 
+mod finale;
+mod frame;
+mod reply;
+
+pub(crate) use frame::event_kind;
+
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 use veza_engine::id::RoomId;
-use veza_engine::store::EventKind;
 
 use crate::client::Client;
 use crate::store::Store;
@@ -20,6 +25,8 @@ pub struct Checker {
     pub acks: u64,
     /// Pushes and replies looked at.
     pub frames: u64,
+    /// Frames by type, and errors by code.
+    pub seen: BTreeMap<String, u64>,
 }
 
 impl Checker {
@@ -50,17 +57,6 @@ impl Checker {
         self.violation.clone().map_or(Ok(()), Err)
     }
 
-    /// A frame leaves the engine: everything in it must be committed by now.
-    pub fn let_out(&mut self, store: &Store, payload: &[u8]) {
-        self.frames += 1;
-        let Ok(value) = serde_json::from_slice::<Value>(payload) else {
-            return self.fail("a frame that is not JSON".into());
-        };
-        if let Err(problem) = let_out(store, &value) {
-            self.fail(format!("{problem}; frame {value}"));
-        }
-    }
-
     /// A message is acknowledged: it must be the one, at its place, as it was at the first time.
     pub fn acknowledged(
         &mut self,
@@ -81,8 +77,12 @@ impl Checker {
             return Err(format!("acknowledged as {seq}, but another event stands there"));
         }
         let key = (author, room, client_id.to_owned());
+        let floor = store.rooms[&room].floor.0;
         match self.acked.insert(key, seq) {
-            Some(before) if before != seq => Err(format!("acknowledged as {before} first, now as {seq}")),
+            // Retention takes the memory of client ids along.
+            Some(before) if before != seq && before > floor => {
+                Err(format!("acknowledged as {before} first, now as {seq}"))
+            }
             _ => Ok(()),
         }
     }
@@ -90,7 +90,10 @@ impl Checker {
     /// Everything has settled: nothing acknowledged is lost or doubled, everybody has seen everything.
     pub fn settled(&mut self, store: &Store, clients: &[Client]) -> Result<(), String> {
         for ((author, room, client_id), seq) in &self.acked {
-            let rows = store.rooms[room].events.iter().filter(|row| {
+            if *seq <= store.rooms[room].floor.0 {
+                continue;
+            }
+            let rows = store.rooms[room].retained().iter().filter(|row| {
                 row.author_id.is_some_and(|user| user.0 == *author)
                     && row.client.as_ref().is_some_and(|client| *client.id == **client_id)
             });
@@ -106,41 +109,6 @@ impl Checker {
     }
 }
 
-fn let_out(store: &Store, value: &Value) -> Result<(), String> {
-    let data = &value["data"];
-    let kind = value["type"].as_str().unwrap_or("");
-    match kind {
-        "message" if data["message"].is_null() => event_is_committed(store, data, EventKind::Message)?,
-        "void" => event_is_committed(store, data, EventKind::Void)?,
-        "room_history" => {
-            for message in data["messages"].as_array().into_iter().flatten() {
-                event_is_committed(store, message, EventKind::Message)?;
-                if message["seq"].as_u64() > data["seq"].as_u64() {
-                    return Err("a history beyond its own head".into());
-                }
-            }
-        }
-        _ => {}
-    }
-    let room = data.get("room").filter(|room| room.is_object()).unwrap_or(data);
-    if let (Some(id), Some(seq)) = (room["room_id"].as_u64(), room["seq"].as_u64())
-        && seq > store.head(RoomId(id))
-    {
-        return Err(format!("{seq} of room {id} is shown, but the committed head is {}", store.head(RoomId(id))));
-    }
-    Ok(())
-}
-
-fn event_is_committed(store: &Store, data: &Value, kind: EventKind) -> Result<(), String> {
-    let (room, seq) = (data["room_id"].as_u64().ok_or("no room_id")?, data["seq"].as_u64().ok_or("no seq")?);
-    let row = store.event(RoomId(room), seq).ok_or("shown, but not committed")?;
-    let content = data["content"].as_str();
-    if row.kind != kind || (kind == EventKind::Message && row.content.as_deref() != content) {
-        return Err("shown otherwise than it is stored".into());
-    }
-    Ok(())
-}
-
 fn everything_seen(store: &Store, client: &Client) -> Result<(), String> {
     if client.conn.is_none() || !client.ready {
         return Err("did not come back".into());
@@ -148,12 +116,12 @@ fn everything_seen(store: &Store, client: &Client) -> Result<(), String> {
     if let Some((id, asked)) = client.asked.iter().next() {
         return Err(format!("{id} ({asked:?}) has no answer"));
     }
-    if let Some((room, client_id, _)) = client.unacked.first() {
-        return Err(format!("{client_id} to room {} is not acknowledged", room.0));
+    if let Some(unacked) = client.unacked.first() {
+        return Err(format!("{} to room {} is not acknowledged", unacked.client_id, unacked.room.0));
     }
     let user = client.user_id.unwrap_or(0);
     for (room, tracking) in &client.subs {
-        let ended = store.ended(*room, user).any(|head| head >= tracking.taken_at);
+        let ended = store.ended(*room, user).any(|head| head >= tracking.taken_at) || store.live(*room).is_none();
         let (next, head) = (tracking.expected, store.head(*room));
         if !ended && (next <= store.noticed_head(*room) || next > head + 1) {
             return Err(format!("waits for {next} of room {}, whose head is {head}", room.0));
