@@ -85,6 +85,8 @@ pub struct Player {
     count: u64,
     /// The last position seen of each room.
     positions: BTreeMap<u64, u64>,
+    /// Events of conversations that came before others which are still to come.
+    early: BTreeSet<(u64, u64)>,
     own: Own,
 }
 
@@ -94,8 +96,8 @@ impl Player {
     pub fn new(index: usize, client: Client, stage: Arc<Stage>, shared: Arc<Shared>, seed: u64) -> Player {
         let random = ((seed << 8) | (index as u64 + 1)).wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
         let me = client.user_id();
-        let (positions, own) = (BTreeMap::new(), Own::default());
-        Player { index, me, client, stage, shared, random, count: 0, positions, own }
+        let (positions, early, own) = (BTreeMap::new(), BTreeSet::new(), Own::default());
+        Player { index, me, client, stage, shared, random, count: 0, positions, early, own }
     }
 
     fn below(&mut self, bound: usize) -> usize {
@@ -117,6 +119,10 @@ impl Player {
             }
         }
         self.look().await;
+        while !self.early.is_empty() {
+            let push = self.client.push().await.expect("what is missing");
+            self.see(&push);
+        }
         self
     }
 
@@ -186,8 +192,8 @@ impl Player {
             Ok(reply) => self.acknowledged(room, number(&reply.data, "seq"), claim),
             Err(Error::Refused(error)) => {
                 let code = error["code"].as_str().expect("a code");
-                let usual = ["MESSAGE_NOT_FOUND", "CONFLICT", "CONVERSATION_BLOCKED", "STORE_UNAVAILABLE", "DRAINING"];
-                assert!(usual.contains(&code), "{command} {data}: {error}");
+                let usual = ["MESSAGE_NOT_FOUND", "CONFLICT", "CONVERSATION_BLOCKED"].contains(&code);
+                assert!(usual || error["retryable"] == true, "{command} {data}: {error}");
             }
             Err(_) => self.come_back().await,
         }
@@ -277,7 +283,7 @@ impl Player {
                 self.own = after;
                 self.shared.acknowledged.fetch_add(1, Ordering::Relaxed);
             }
-            Err(Error::Refused(error)) if error["code"] == "STORE_UNAVAILABLE" => self.learn(after).await,
+            Err(Error::Refused(error)) if error["retryable"] == true => self.learn(after).await,
             Err(Error::Refused(error)) => panic!("{command} {data}: {error}"),
             Err(_) => {
                 self.come_back().await;
@@ -322,11 +328,16 @@ impl Player {
             return;
         }
         let position = self.positions.get_mut(&room).expect("one of my rooms");
-        if seq <= *position && self.stage.conversations.contains(&room) {
-            return; // live and replayed
+        if self.stage.conversations.contains(&room) {
+            // Live from the beginning of the connection, and replayed: in either order, and some twice.
+            self.early.extend((seq > *position).then_some((room, seq)));
+            while self.early.remove(&(room, *position + 1)) {
+                *position += 1;
+            }
+        } else {
+            assert_eq!(seq, *position + 1, "a hole, or twice: {push:?}");
+            *position = seq;
         }
-        assert_eq!(seq, *position + 1, "a hole, or twice: {push:?}");
-        *position = seq;
         let mut seen = self.shared.seen.lock().expect("no panic");
         let kind = seen.entry((room, seq)).or_insert_with(|| push.kind.clone());
         assert_eq!(*kind, push.kind, "two events have one place: {push:?}");
@@ -341,6 +352,7 @@ impl Player {
             assert!(Instant::now() < deadline, "the server does not come back");
             if let Ok(client) = Client::connect(self.stage.addr, &self.stage.tokens[self.index]).await {
                 self.client = client;
+                self.early.clear();
                 let rooms: Vec<Value> =
                     self.positions.iter().map(|(room, seq)| json!({"room_id": room, "last_seq": seq})).collect();
                 if let Ok(resumed) = self.client.call("resume", json!({"rooms": rooms})).await {

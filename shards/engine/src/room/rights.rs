@@ -96,7 +96,8 @@ impl Room {
     /// The caller's role, in the room or on the server, must allow this.
     pub(super) fn require(&self, caller: &Caller, permission: Permission) -> Result<(), Refused> {
         let permissions = self.permissions(caller);
-        if self.deleted || permissions == Permissions::NONE {
+        let is_nobody = permissions == Permissions::NONE && !self.is_member(caller.user_id);
+        if self.deleted || is_nobody {
             return Err(self.stranger_error(caller));
         }
         if permissions.has(permission) { Ok(()) } else { Err(denied()) }
