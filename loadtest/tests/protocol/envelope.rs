@@ -1,7 +1,7 @@
 //! The envelope: ids, order, exactly one reply, and errors without an id.
 
 use serde_json::{Value, json};
-use veza_loadtest::client::Error;
+use veza_loadtest::client::{Client, Error};
 use veza_loadtest::testing::{number, room, room_of, standard, user};
 
 /// Every frame is held to order and compactness by the client itself; here the raw text is looked at once more.
