@@ -124,6 +124,7 @@ CREATE TABLE search (
     PRIMARY KEY (room_id, message_id)
 );
 CREATE INDEX search_words ON search USING gin (tsv);
+CREATE INDEX search_newest ON search (at);
 -- Up to where the events of a room are in the index.
 CREATE TABLE search_position (
     room_id bigint PRIMARY KEY,

@@ -30,6 +30,10 @@ pub(super) enum Purpose {
     Write,
     /// Answers queries.
     Read,
+    /// Answers full-text searches, whose plans depend on the words.
+    Search,
+    /// Works behind the writes. What it does can be done again, so its commits need not wait for the disk.
+    Upkeep,
 }
 
 /// Reads a database URL; TLS is not offered, so `sslmode=require` is refused.
@@ -72,7 +76,10 @@ impl Connector {
 
     /// A new connection, however long it takes. `failed` hears of every attempt that failed.
     pub(super) async fn connect(&self, purpose: Purpose, mut failed: impl FnMut(&str)) -> Session {
-        let line = if purpose == Purpose::Read { &self.read_line } else { &self.write_line };
+        let line = match purpose {
+            Purpose::Lock | Purpose::Write => &self.write_line,
+            Purpose::Read | Purpose::Search | Purpose::Upkeep => &self.read_line,
+        };
         let _turn = line.acquire().await.expect("the line is never closed");
         let mut wait = BACKOFF.0;
         loop {
@@ -126,13 +133,20 @@ fn settings(purpose: Purpose) -> String {
          SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off';",
     );
     if purpose != Purpose::Lock {
+        sql.push_str(&format!("SET statement_timeout = {};", STATEMENT_TIMEOUT.as_millis()));
+    }
+    sql.push_str(match purpose {
+        Purpose::Lock => "",
+        Purpose::Search => "SET plan_cache_mode = force_custom_plan; SET enable_seqscan = off;",
         // Every query of ours has its index. Plans are made once and kept, perhaps while the tables were empty, so
         // a sequential scan must not look good then.
-        sql.push_str(&format!(
-            "SET statement_timeout = {}; SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off;
-             SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_bitmapscan = off; SET enable_material = off;",
-            STATEMENT_TIMEOUT.as_millis()
-        ));
+        Purpose::Write | Purpose::Read | Purpose::Upkeep => {
+            "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_hashjoin = off;
+             SET enable_mergejoin = off; SET enable_bitmapscan = off; SET enable_material = off;"
+        }
+    });
+    if purpose == Purpose::Upkeep {
+        sql.push_str("SET synchronous_commit = off;");
     }
     // Last: read from the answer.
     sql.push_str("SELECT pg_backend_pid()");

@@ -1,12 +1,13 @@
 //! What the tasks of the backend have in common: whose the database is, how it does, and whom to tell.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::watch;
 
 use super::connect::Connector;
+use super::index::Pending;
 use crate::store::report::Meter;
 use crate::store::{Completions, StoreError};
 
@@ -23,6 +24,15 @@ pub(super) struct Context {
     pub(super) load_deadline: Duration,
     /// Whether tokens of unknown users make them.
     pub(super) auto_provision: bool,
+    /// Time that the content of deleted messages stays, in milliseconds.
+    pub(super) grace_ms: i64,
+    /// Between two passes of removing; [`Duration::MAX`]: none by itself.
+    pub(super) upkeep_every: Duration,
+    /// What the index of words does not know yet.
+    pub(super) pending: Pending,
+    /// The text search configuration that is wanted, and the one that is used, once the database is open.
+    pub(super) wanted_language: String,
+    language: OnceLock<String>,
     /// The lock is held now: batches may be written.
     held: watch::Sender<bool>,
     /// The lock was held once: the schema is there, and queries can be answered.
@@ -49,6 +59,11 @@ impl Context {
             lock_wait: config.lock_wait,
             load_deadline: config.load_deadline,
             auto_provision: config.auto_provision,
+            grace_ms: i64::try_from(config.deleted_grace.as_millis()).unwrap_or(i64::MAX),
+            upkeep_every: config.upkeep_every,
+            pending: Pending::default(),
+            wanted_language: config.search_language.clone(),
+            language: OnceLock::new(),
             held: watch::Sender::new(false),
             opened: watch::Sender::new(false),
             closing: watch::Sender::new(false),
@@ -111,6 +126,16 @@ impl Context {
     /// Before the lock is first said to be held.
     pub(super) fn set_incarnation(&self, incarnation: u64) {
         self.incarnation.store(incarnation, Ordering::Release);
+    }
+
+    /// The text search configuration that is used.
+    pub(super) fn language(&self) -> &str {
+        self.language.get().unwrap_or(&self.wanted_language)
+    }
+
+    /// Before the lock is first said to be held.
+    pub(super) fn set_language(&self, language: String) {
+        self.language.get_or_init(|| language);
     }
 
     /// Something did not work.

@@ -84,6 +84,7 @@ async fn take(context: &Context, session: &mut Session) -> Result<(), Refusal> {
     }
     session.client.execute("SELECT veza_begin($1)", &[&context.epoch]).await?;
     context.set_incarnation(super::incarnation::of(session).await?);
+    context.set_language(super::index::language(session, &context.wanted_language).await?);
     for finding in super::doctor::findings(session).await?.findings {
         if let Some(advice) = finding.advice {
             tracing::warn!(setting = finding.name, value = finding.value, advice, "database settings");

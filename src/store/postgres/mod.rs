@@ -1,6 +1,7 @@
-//! PostgreSQL 14 or newer, through tokio-postgres on two threads of its own: `store-0` writes and holds the lock,
-//! `store-1` answers queries. The connections are shared out at the start: one holds the lock, one for each lane (lanes
-//! share where there are more), the rest read.
+//! PostgreSQL 14 or newer, through tokio-postgres on three threads of its own: `store-0` writes and holds the lock,
+//! `store-1` answers queries, `store-2` searches and works behind the writes. The connections are shared out at the
+//! start: one holds the lock, one searches, one works behind the writes, one for each lane (lanes share where there are
+//! more), the rest read.
 //!
 //! Nothing here gives up on a batch: it is sent again until its outcome is known, and the fence in the database
 //! (`veza_fence` in the migration) makes sending it again harmless. TLS is not offered.
@@ -13,6 +14,7 @@ mod context;
 mod doctor;
 mod identify;
 mod incarnation;
+mod index;
 mod load_event;
 mod load_inbox;
 mod load_page;
@@ -27,9 +29,12 @@ mod plan_room;
 mod profile;
 mod reactions;
 mod read;
+mod removal;
 mod rows;
+mod search;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 mod write;
 
 use std::future::Future;
@@ -56,8 +61,12 @@ use write::WriteJob;
 const PING_EVERY: Duration = Duration::from_secs(2);
 /// Batches that are not written this long after the closing began stay unanswered.
 const CLOSE_MAX: Duration = Duration::from_secs(10);
-/// The lock, one writer, one reader.
-const CONNECTIONS_MIN: u32 = 3;
+/// The lock, one that searches, one that works behind the writes, one writer, one reader.
+const CONNECTIONS_MIN: u32 = 5;
+/// All but writers and readers.
+const CONNECTIONS_OTHER: u32 = 3;
+/// Searches waiting, at most; beyond: unavailable.
+const SEARCHES_MAX: usize = 256;
 
 /// The open store. Its threads end when it is closed or dropped.
 pub(super) struct Postgres {
@@ -65,6 +74,8 @@ pub(super) struct Postgres {
     /// By lane, modulo their number. Bounded by the engine: one batch of a lane is in flight.
     writers: Vec<mpsc::UnboundedSender<WriteJob>>,
     jobs: mpsc::Sender<Job>,
+    searches: mpsc::Sender<Job>,
+    requests: mpsc::UnboundedSender<upkeep::Request>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -81,7 +92,12 @@ impl Postgres {
         let (writers, readers) = share_out(config);
         let (write_jobs, write_queues): (Vec<_>, Vec<_>) = (0..writers).map(|_| mpsc::unbounded_channel()).unzip();
         let (jobs, job_queue) = mpsc::channel(config.loads_max.max(1));
-        let pool = Arc::new(Pool { context: context.clone(), jobs: tokio::sync::Mutex::new(job_queue) });
+        let pool =
+            |purpose, queue| Arc::new(Pool { purpose, context: context.clone(), jobs: tokio::sync::Mutex::new(queue) });
+        let (searches, search_queue) = mpsc::channel(SEARCHES_MAX);
+        let (readers_pool, search_pool) = (pool(Purpose::Read, job_queue), pool(Purpose::Search, search_queue));
+        // Only tests ask, one after the other.
+        let (requests, request_queue) = mpsc::unbounded_channel();
         let (for_writers, pings) = (context.clone(), jobs.downgrade());
         let threads = vec![
             spawn("store-0", context.clone(), async move {
@@ -92,11 +108,19 @@ impl Postgres {
             })?,
             spawn("store-1", context.clone(), async move {
                 let pinger = tokio::spawn(ping(pings));
-                join_all((0..readers).map(|_| tokio::spawn(read::run(pool.clone())))).await;
+                join_all((0..readers).map(|_| tokio::spawn(read::run(readers_pool.clone())))).await;
                 pinger.abort();
             })?,
+            spawn("store-2", context.clone(), {
+                let context = context.clone();
+                async move {
+                    let upkeep = tokio::spawn(upkeep::run(context, request_queue));
+                    let searching = tokio::spawn(read::run(search_pool));
+                    join_all([upkeep, searching]).await;
+                }
+            })?,
         ];
-        Ok(Postgres { context, writers: write_jobs, jobs, threads: Mutex::new(threads) })
+        Ok(Postgres { context, writers: write_jobs, jobs, searches, requests, threads: Mutex::new(threads) })
     }
 
     /// See [`super::Store::submit`].
@@ -123,16 +147,18 @@ impl Postgres {
         if !self.context.readable() {
             return read::refuse(&self.context, job);
         }
-        if let Err(mpsc::error::TrySendError::Full(job) | mpsc::error::TrySendError::Closed(job)) =
-            self.jobs.try_send(job)
+        let search = matches!(job.ask, Ask::Load { load: Load::Search { .. }, .. });
+        let queue = if search { &self.searches } else { &self.jobs };
+        if let Err(mpsc::error::TrySendError::Full(job) | mpsc::error::TrySendError::Closed(job)) = queue.try_send(job)
         {
             read::refuse(&self.context, job);
         }
     }
 
-    /// Nothing is left for later yet.
-    pub fn upkeep_now(&self, _now: WallMs, reply: oneshot::Sender<Result<(), StoreError>>) {
-        let _ = reply.send(Ok(()));
+    /// See [`super::Store::upkeep_now`].
+    pub(super) fn upkeep_now(&self, now: WallMs, reply: oneshot::Sender<Result<(), StoreError>>) {
+        // If the store is closed, the reply is dropped, which says so.
+        let _ = self.requests.send(upkeep::Request { now, reply });
     }
 
     /// Health and counters.
@@ -160,11 +186,11 @@ impl Drop for Postgres {
 
 /// Writers and readers for so many connections.
 fn share_out(config: &StoreConfig) -> (u32, u32) {
-    let total = config.max_connections.max(CONNECTIONS_MIN);
+    let total = config.max_connections.max(CONNECTIONS_MIN) - CONNECTIONS_OTHER;
     let lanes = (u32::from(config.shards) * u32::from(config.lanes)).max(1);
     let readers_min = (total / 3).max(1);
-    let writers = lanes.min(total - 1 - readers_min);
-    (writers, total - 1 - writers)
+    let writers = lanes.min(total - readers_min);
+    (writers, total - writers)
 }
 
 fn spawn(

@@ -18,7 +18,7 @@ use super::context::Context;
 use super::load_standing::SanctionsAsked;
 use super::load_user::read_time_cursor;
 use super::{
-    auth, identify, load_event, load_inbox, load_page, load_room, load_standing, load_user, profile, reactions,
+    auth, identify, load_event, load_inbox, load_page, load_room, load_standing, load_user, profile, reactions, search,
 };
 use crate::store::report::wall_now;
 use crate::store::shared::{read_cursor, read_id_cursor};
@@ -46,8 +46,10 @@ pub(super) enum Ask {
     Ping,
 }
 
-/// What the readers share.
+/// What some readers share.
 pub(super) struct Pool {
+    /// Search has a queue and a connection of its own: it may take long, and holds up nobody else.
+    pub(super) purpose: Purpose,
     pub(super) context: Arc<Context>,
     pub(super) jobs: Mutex<mpsc::Receiver<Job>>,
 }
@@ -78,23 +80,28 @@ pub(super) async fn run(pool: Arc<Pool>) {
     loop {
         let connected = async {
             context.wait_opened().await;
-            context.connector.connect(Purpose::Read, |reason| context.trouble(reason)).await
+            context.connector.connect(pool.purpose, |reason| context.trouble(reason)).await
         };
         let mut session = tokio::select! {
             session = connected => session,
             () = context.closing() => return refuse_waiting(&pool).await,
         };
-        context.reader_came();
+        let counts = pool.purpose == Purpose::Read;
+        if counts {
+            context.reader_came();
+        }
         context.meter.connections.fetch_add(1, Relaxed);
         let closed = serve(&pool, &mut session).await;
         context.meter.connections.fetch_sub(1, Relaxed);
-        let last = context.reader_went();
+        let last = counts && context.reader_went();
         if closed {
             return;
         }
         context.meter.reconnects.fetch_add(1, Relaxed);
         if last {
             context.trouble("no connection answers queries");
+        }
+        if last || !counts {
             refuse_waiting(&pool).await;
         }
     }
@@ -306,7 +313,7 @@ async fn ask(context: &Context, session: &Session, load: &Load) -> Result<Result
         | Load::Thread { .. }
         | Load::Pinned { .. }
         | Load::Reactions { .. } => events(session, load).await?,
-        paged => return page(session, mix, paged).await,
+        paged => return page(context, session, paged).await,
     };
     Ok(Ok(loaded))
 }
@@ -335,7 +342,8 @@ async fn events(session: &Session, load: &Load) -> Result<Loaded, Error> {
 }
 
 /// Queries with a cursor, which may be one that we never gave.
-async fn page(session: &Session, mix: u64, load: &Load) -> Result<Result<Loaded, LoadError>, Error> {
+async fn page(context: &Context, session: &Session, load: &Load) -> Result<Result<Loaded, LoadError>, Error> {
+    let mix = context.incarnation();
     let id_cursor = |kind, cursor: &Option<Box<str>>| {
         read_id_cursor(kind, cursor.as_deref()).map(|id| super::plan::int(id.unwrap_or(0)))
     };
@@ -372,7 +380,9 @@ async fn page(session: &Session, mix: u64, load: &Load) -> Result<Result<Loaded,
                 Err(error) => return Ok(Err(error)),
             }
         }
-        Load::Search { .. } => Loaded::Messages { messages: Vec::new(), next: None },
+        Load::Search { reader, search: asked } => {
+            return search::search(session, context.language(), *reader, asked).await;
+        }
         other => unreachable!("{other:?} has no cursor"),
     };
     Ok(Ok(loaded))

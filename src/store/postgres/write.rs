@@ -71,6 +71,7 @@ pub(super) async fn run(context: Arc<Context>, mut jobs: mpsc::UnboundedReceiver
                 meter.batches.fetch_add(1, Relaxed);
                 meter.events.fetch_add(batch.events.len() as u64, Relaxed);
                 meter.transaction_ops.record((batch.events.len() + batch.writes.len()) as u64);
+                writer.context.pending.note(batch.events.iter().map(|event| event.room_id));
             }
             BatchOutcome::Conflict { .. } => drop(meter.conflicts.fetch_add(1, Relaxed)),
             BatchOutcome::Refused { .. } => drop(meter.refused.fetch_add(1, Relaxed)),
@@ -187,7 +188,7 @@ async fn write(
     }
     let mut plan = vec![fence];
     plan.extend(plan_writes(writes, mix));
-    send(session, &plan, &["BEGIN"], &["COMMIT"]).await
+    send(session, &plan, &["BEGIN"], &["COMMIT"]).await.map(|_| ())
 }
 
 fn fenced(batch: &Batch, events: &[&EventRow]) -> Planned {
@@ -206,16 +207,16 @@ fn fenced(batch: &Batch, events: &[&EventRow]) -> Planned {
 }
 
 /// What the server will say to one statement.
-type Answer<'a> = Pin<Box<dyn Future<Output = Result<(), Error>> + Send + 'a>>;
+type Answer<'a> = Pin<Box<dyn Future<Output = Result<u64, Error>> + Send + 'a>>;
 
-/// Sends `before`, the statements and `after` in one go; the first error, if any. After an error within a transaction
+/// Sends `before`, the statements and `after` in one go; the rows that the statements met, or the first error. After an error within a transaction
 /// the server ignores the rest, and COMMIT rolls back whatever it says.
 pub(super) async fn send(
     session: &Session,
     plan: &[Planned],
     before: &[&'static str],
     after: &[&'static str],
-) -> Result<(), Error> {
+) -> Result<u64, Error> {
     let mut statements = Vec::with_capacity(plan.len());
     for planned in plan {
         statements.push(session.statement(planned.sql).await?);
@@ -223,15 +224,15 @@ pub(super) async fn send(
     let client = &session.client;
     let mut sent: Vec<Answer<'_>> = Vec::new();
     for sql in before {
-        sent.push(Box::pin(client.batch_execute(sql)));
+        sent.push(Box::pin(async move { client.batch_execute(sql).await.map(|()| 0) }));
     }
     for (statement, planned) in statements.iter().zip(plan) {
-        sent.push(Box::pin(async move { client.execute_raw(statement, planned.borrowed()).await.map(|_| ()) }));
+        sent.push(Box::pin(async move { client.execute_raw(statement, planned.borrowed()).await }));
     }
     for sql in after {
-        sent.push(Box::pin(client.batch_execute(sql)));
+        sent.push(Box::pin(async move { client.batch_execute(sql).await.map(|()| 0) }));
     }
     // The futures are polled in order the first time, so their messages are queued in order; join_all waits for all
     // answers, so the connection is clean afterwards.
-    join_all(sent).await.into_iter().collect()
+    join_all(sent).await.into_iter().sum()
 }

@@ -1,0 +1,161 @@
+//! What is done behind the writes, on a connection of its own: the index of words, and what is to be removed. Only while
+//! our server holds the database, in short transactions, one after the other.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, oneshot};
+use tokio_postgres::Error;
+use veza_engine::time::WallMs;
+
+use super::connect::{Fault, Purpose, Session, describe, fault, jittered};
+use super::context::Context;
+use super::index;
+use super::plan::{Planned, planned};
+use super::removal::Pass;
+use super::write::send;
+use crate::store::StoreError;
+use crate::store::report::wall_now;
+
+/// From the first event that is not indexed to the round that does it: many at a time cost less.
+const GATHER: Duration = Duration::from_millis(200);
+/// A step of removing is followed by so many times its duration without one.
+const REST: u32 = 3;
+/// After a failure.
+const PAUSE: Duration = Duration::from_secs(1);
+
+const HOLD: &str = "SELECT veza_hold($1)";
+
+/// To do everything at once, as if it were that time.
+pub(super) struct Request {
+    pub(super) now: WallMs,
+    pub(super) reply: oneshot::Sender<Result<(), StoreError>>,
+}
+
+/// One transaction, in which our server holds the database; answers the rows that the statements met.
+pub(super) async fn transact(context: &Context, session: &Session, statements: Vec<Planned>) -> Result<u64, Error> {
+    let mut plan = vec![planned!(HOLD, context.epoch)];
+    plan.extend(statements);
+    // The row of HOLD is no row of theirs.
+    Ok(send(session, &plan, &["BEGIN"], &["COMMIT"]).await?.saturating_sub(1))
+}
+
+/// Works until the store is closed.
+pub(super) async fn run(context: Arc<Context>, mut requests: mpsc::UnboundedReceiver<Request>) {
+    let mut upkeep = Upkeep { pass: None, next_pass: Instant::now().checked_add(context.upkeep_every), rest: None };
+    loop {
+        let connected = async {
+            context.wait_held().await;
+            // Whoever reads or writes says that the database is away.
+            context.connector.connect(Purpose::Upkeep, |_| {}).await
+        };
+        let session = tokio::select! {
+            session = connected => session,
+            () = context.closing() => return,
+        };
+        context.meter.connections.fetch_add(1, Relaxed);
+        let end = upkeep.serve(&context, &session, &mut requests).await;
+        context.meter.connections.fetch_sub(1, Relaxed);
+        let Err(error) = end else { return };
+        if fault(&error) == Fault::Superseded {
+            // The keeper of the lock ends the process.
+            return;
+        }
+        tracing::warn!(reason = describe(&error), "work in the background failed, and is tried again");
+        tokio::select! {
+            () = tokio::time::sleep(jittered(PAUSE)) => {}
+            () = context.closing() => return,
+        }
+    }
+}
+
+struct Upkeep {
+    /// Removing that is under way.
+    pass: Option<Pass>,
+    /// `None`: never by itself.
+    next_pass: Option<Instant>,
+    /// No step of removing before.
+    rest: Option<Instant>,
+}
+
+impl Upkeep {
+    /// Until the store is closed, or the connection fails.
+    async fn serve(
+        &mut self,
+        context: &Context,
+        session: &Session,
+        requests: &mut mpsc::UnboundedReceiver<Request>,
+    ) -> Result<(), Error> {
+        loop {
+            let wait = async {
+                tokio::time::sleep(self.wait(context)).await;
+                context.wait_held().await;
+            };
+            tokio::select! {
+                biased;
+                () = context.closing() => return Ok(()),
+                request = requests.recv() => match request {
+                    Some(request) => everything(context, session, request).await?,
+                    None => return Ok(()),
+                },
+                () = wait => self.step(context, session).await?,
+            }
+        }
+    }
+
+    /// Time until there is something to do; at most that after which commits are noticed.
+    fn wait(&self, context: &Context) -> Duration {
+        let gather = i64::try_from(GATHER.as_millis()).unwrap_or(i64::MAX);
+        let index = context.pending.since().map_or(gather, |since| (since + gather - wall_now().0).clamp(0, gather));
+        let index = Duration::from_millis(index.cast_unsigned());
+        let pass = if self.pass.is_some() { self.rest } else { self.next_pass };
+        let now = Instant::now();
+        match (pass, self.pass.is_some()) {
+            (Some(at), _) => index.min(at.saturating_duration_since(now)),
+            (None, true) => Duration::ZERO,
+            (None, false) => index,
+        }
+    }
+
+    async fn step(&mut self, context: &Context, session: &Session) -> Result<(), Error> {
+        let (now, wall) = (Instant::now(), wall_now().0);
+        let gather = i64::try_from(GATHER.as_millis()).unwrap_or(i64::MAX);
+        if context.pending.since().is_some_and(|since| since + gather <= wall) {
+            index::step(context, session).await?;
+        }
+        context.pending.publish(&context.meter);
+        if self.next_pass.is_some_and(|at| at <= now) {
+            self.next_pass = now.checked_add(context.upkeep_every);
+            self.pass.get_or_insert_with(|| Pass::new(WallMs(wall), context.grace_ms));
+        }
+        if self.rest.is_some_and(|rest| rest > now) {
+            return Ok(());
+        }
+        if let Some(mut pass) = self.pass.take() {
+            let begun = Instant::now();
+            pass.step(context, session).await?;
+            self.rest = begun.elapsed().checked_mul(REST).and_then(|rest| Instant::now().checked_add(rest));
+            self.pass = Some(pass).filter(|pass| !pass.done());
+        }
+        Ok(())
+    }
+}
+
+async fn everything(context: &Context, session: &Session, request: Request) -> Result<(), Error> {
+    let work = async {
+        while context.pending.since().is_some() {
+            index::step(context, session).await?;
+        }
+        let mut pass = Pass::new(request.now, context.grace_ms);
+        while !pass.done() {
+            pass.step(context, session).await?;
+        }
+        Ok(())
+    };
+    let done: Result<(), Error> = work.await;
+    let told = done.as_ref().map(|()| ()).map_err(|error| StoreError::Failed(describe(error)));
+    // Who asked may have gone.
+    let _ = request.reply.send(told);
+    done
+}
