@@ -30,6 +30,8 @@ DROP INDEX rooms_public;
 CREATE INDEX rooms_public ON rooms (room_id) WHERE kind = 0 AND visibility = 0 AND deleted_at IS NULL;
 CREATE INDEX rooms_deleted ON rooms (deleted_at, room_id) WHERE deleted_at IS NOT NULL;
 CREATE INDEX rooms_retained ON rooms (room_id) WHERE retention_days > 0 AND deleted_at IS NULL;
+-- For the check that a room which is removed is no conversation.
+CREATE INDEX dm_pairs_by_room ON dm_pairs (room_id);
 
 -- Plain members, nearly all, have no entry.
 CREATE INDEX members_by_role ON members (room_id, role, user_id) WHERE role <> 'member';

@@ -122,6 +122,10 @@ pub(super) fn application_name(epoch: i64) -> String {
     format!("veza-{epoch}")
 }
 
+/// Set by the test of plans: on connections made meanwhile a sequential scan looks as good as it is.
+#[cfg(test)]
+pub(super) static PLANS_FREE: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+
 /// What a connection is told first, in one message; its last row is the process that serves it. Not every platform
 /// can check for the client's end while it works.
 fn settings(purpose: Purpose) -> String {
@@ -137,7 +141,10 @@ fn settings(purpose: Purpose) -> String {
     }
     sql.push_str(match purpose {
         Purpose::Lock => "",
-        Purpose::Search => "SET plan_cache_mode = force_custom_plan; SET enable_seqscan = off;",
+        Purpose::Search => {
+            "SET plan_cache_mode = force_custom_plan; SET enable_seqscan = off; SET enable_hashjoin = off;
+             SET enable_mergejoin = off; SET enable_material = off;"
+        }
         // Every query of ours has its index. Plans are made once and kept, perhaps while the tables were empty, so
         // a sequential scan must not look good then.
         Purpose::Write | Purpose::Read | Purpose::Upkeep => {
@@ -145,6 +152,10 @@ fn settings(purpose: Purpose) -> String {
              SET enable_mergejoin = off; SET enable_bitmapscan = off; SET enable_material = off;"
         }
     });
+    #[cfg(test)]
+    if PLANS_FREE.load(std::sync::atomic::Ordering::SeqCst) {
+        sql.push_str("RESET enable_seqscan;");
+    }
     if purpose == Purpose::Upkeep {
         sql.push_str("SET synchronous_commit = off;");
     }

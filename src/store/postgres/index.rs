@@ -339,7 +339,8 @@ mod tests {
         pending.put_back(taken);
         assert_eq!(pending.take().iter().map(|(room, _)| room.0).collect::<Vec<_>>(), [1, 2, 3]);
         pending.note((0..=NOTED_MAX as u64).map(room));
-        assert_eq!((pending.lock().queue.len(), pending.look_after()), (NOTED_MAX, Some(room(0))));
+        let queued = pending.lock().queue.len();
+        assert_eq!((queued, pending.look_after()), (NOTED_MAX, Some(room(0))));
         // A look that was under way does not end the new one.
         pending.looked_up_to(room(7), None);
         assert_eq!(pending.look_after(), Some(room(0)));

@@ -9,20 +9,13 @@ use veza_engine::time::WallMs;
 use super::connect::Session;
 use super::plan::int;
 use super::reactions;
-use super::rows::{boxed, boxed_opt, record, record_columns, uint, users};
+use super::rows::{alive, boxed, boxed_opt, record, record_columns, uint, users};
 use crate::store::shared::PAGE_BYTES;
 
 /// About as much as a page of events may hold.
 pub(super) const PAGE: i64 = PAGE_BYTES as i64;
 /// Newest answers among which participants of a thread are looked for.
 const ANSWERS_MAX: i64 = 1000;
-
-/// A condition on the room $1: deleted ones show nothing.
-macro_rules! alive {
-    () => {
-        "NOT EXISTS (SELECT FROM rooms gone WHERE gone.room_id = $1 AND gone.deleted_at IS NOT NULL)"
-    };
-}
 
 /// A page ends with the event that fills it: there is always one, if there is any.
 const EVENTS: &str = concat!(

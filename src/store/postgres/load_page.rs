@@ -7,20 +7,29 @@ use veza_engine::wire::RoomFilter;
 
 use super::connect::Session;
 use super::plan::int;
-use super::rows::{boxed, member, meta, meta_columns, uint, user};
+use super::rows::{alive, boxed, member, meta, meta_columns, uint, user};
 use crate::store::shared::{cursor, fold, skeleton};
 
-const MEMBERS: &str = "SELECT m.user_id, m.role, m.joined_at, m.last_read_seq, m.last_read_no, u.username
-     FROM members m JOIN users u ON u.user_id = m.user_id
-     WHERE m.room_id = $1 AND m.user_id > $2 AND ($3::text IS NULL OR m.role = $3) ORDER BY m.user_id LIMIT $4";
+macro_rules! members {
+    ($from:literal, $and:literal) => {
+        concat!(
+            "SELECT m.user_id, m.role, m.joined_at, m.last_read_seq, m.last_read_no, u.username FROM ",
+            $from,
+            " JOIN users u ON u.user_id = m.user_id WHERE m.room_id = $1 AND m.user_id > $2 AND ",
+            $and,
+            " AND ",
+            alive!(),
+            " ORDER BY m.user_id LIMIT $4"
+        )
+    };
+}
+const MEMBERS: &str = members!("members m", "($3::text IS NULL OR m.role = $3)");
 /// The few who are more than members have an index of their own.
-const MEMBERS_OF_ROLE: &str = "SELECT m.user_id, m.role, m.joined_at, m.last_read_seq, m.last_read_no, u.username
-     FROM members m JOIN users u ON u.user_id = m.user_id
-     WHERE m.room_id = $1 AND m.user_id > $2 AND m.role = $3 AND m.role <> 'member' ORDER BY m.user_id LIMIT $4";
-const MEMBERS_AMONG: &str = "SELECT m.user_id, m.role, m.joined_at, m.last_read_seq, m.last_read_no, u.username
-     FROM (SELECT DISTINCT unnest($5::bigint[]) AS user_id) AS asked JOIN members m ON m.room_id = $1 AND m.user_id = asked.user_id
-     JOIN users u ON u.user_id = m.user_id
-     WHERE m.user_id > $2 AND ($3::text IS NULL OR m.role = $3) ORDER BY m.user_id LIMIT $4";
+const MEMBERS_OF_ROLE: &str = members!("members m", "m.role = $3 AND m.role <> 'member'");
+const MEMBERS_AMONG: &str = members!(
+    "(SELECT DISTINCT unnest($5::bigint[]) AS user_id) AS asked JOIN members m ON m.room_id = $1 AND m.user_id = asked.user_id",
+    "($3::text IS NULL OR m.role = $3)"
+);
 
 macro_rules! summary {
     ($from:literal) => {

@@ -9,7 +9,7 @@ use veza_engine::time::WallMs;
 use super::connect::Session;
 use super::load_page::cut;
 use super::plan::int;
-use super::rows::{boxed, sanction, sanction_columns, uint};
+use super::rows::{alive, boxed, sanction, sanction_columns, uint};
 use crate::store::report::wall_now;
 use crate::store::shared::cursor;
 
@@ -29,8 +29,13 @@ const IN_FORCE: &str = concat!(
     " FROM sanctions s WHERE s.room_id = $1 AND s.user_id = ANY ($2) AND s.lifted_at IS NULL AND s.kind IN (2, 4)
      AND (s.expires_at IS NULL OR s.expires_at > $3) ORDER BY s.sanction_id"
 );
-const NAMES: &str = "SELECT u.skeleton, u.user_id FROM (SELECT DISTINCT unnest($2::text[]) AS name) AS asked
-     JOIN users u ON u.skeleton = asked.name JOIN members m ON m.room_id = $1 AND m.user_id = u.user_id ORDER BY u.user_id";
+const NAMES: &str = concat!(
+    "SELECT u.skeleton, u.user_id FROM (SELECT DISTINCT unnest($2::text[]) AS name) AS asked
+     JOIN users u ON u.skeleton = asked.name JOIN members m ON m.room_id = $1 AND m.user_id = u.user_id
+     WHERE ",
+    alive!(),
+    " ORDER BY u.user_id"
+);
 
 /// What is known of these users in this room; nothing where the room is not.
 pub(super) async fn standings(session: &Session, room_id: RoomId, users: &[UserId]) -> Result<Vec<Standing>, Error> {

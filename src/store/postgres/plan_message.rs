@@ -11,9 +11,10 @@ use super::plan::{Param, Planned, column, int, json_ids, small};
 const EDITED: &str = "UPDATE events e SET original = coalesce(e.original, e.content), content = u.content, mentions = u.mentions, edit_count = u.count, edited_at = u.at
      FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::integer[], $6::bigint[]) AS u(room_id, seq, content, mentions, count, at)
      WHERE e.room_id = u.room_id AND e.seq = u.seq";
-const DELETED: &str = "UPDATE events e SET deleted_at = u.at, held_since = u.at, pinned_seq = NULL
+/// The first deletion counts, also where the content is erased already.
+const DELETED: &str = "UPDATE events e SET deleted_at = coalesce(e.deleted_at, u.at), held_since = CASE WHEN e.deleted_at IS NULL THEN u.at ELSE e.held_since END, pinned_seq = NULL
      FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS u(room_id, seq, at) WHERE e.room_id = u.room_id AND e.seq = u.seq";
-const EDITS_DELETED: &str = "UPDATE events e SET deleted_at = u.at, held_since = u.at
+const EDITS_DELETED: &str = "UPDATE events e SET deleted_at = coalesce(e.deleted_at, u.at), held_since = CASE WHEN e.deleted_at IS NULL THEN u.at ELSE e.held_since END
      FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS u(room_id, seq, at) WHERE e.room_id = u.room_id AND e.parent_id = u.seq AND e.kind = 3";
 const PINNED: &str = "UPDATE events e SET pinned_seq = u.pinned
      FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS u(room_id, seq, pinned) WHERE e.room_id = u.room_id AND e.seq = u.seq";
@@ -78,7 +79,7 @@ impl<'a> Messages<'a> {
             }
             Write::Deleted { room_id, message_id, at } => {
                 let key = (*room_id, *message_id);
-                self.deleted.insert(key, at.0);
+                self.deleted.entry(key).or_insert(at.0);
                 self.mentions.insert(key, Mentioned { at: at.0, users: &[], everyone: false });
                 self.pinned.remove(&key);
             }

@@ -6,7 +6,7 @@ use veza_engine::store::{EventKind, EventRecord, Loaded, REACTORS_MAX, Reaction,
 
 use super::connect::Session;
 use super::plan::int;
-use super::rows::{boxed, uint, users};
+use super::rows::{alive, boxed, uint, users};
 
 /// Users named by `get_reactions`.
 const NAMED_MAX: i64 = 100;
@@ -31,10 +31,14 @@ const OF_LIST: &str = reactions!(
     "unnest($3::bigint[], $4::bigint[]) AS a(room_id, message_id)
      JOIN reaction_counts c ON c.room_id = a.room_id AND c.message_id = a.message_id"
 );
-const BY_NAME: &str = "SELECT c.emoji, c.count, n.user_id, n.username FROM reaction_counts c
+const BY_NAME: &str = concat!(
+    "SELECT c.emoji, c.count, n.user_id, n.username FROM reaction_counts c
      LEFT JOIN LATERAL (SELECT x.user_id, u.username FROM reactions x JOIN users u ON u.user_id = x.user_id
        WHERE x.room_id = c.room_id AND x.message_id = c.message_id AND x.emoji = c.emoji ORDER BY x.user_id LIMIT $3) AS n ON true
-     WHERE c.room_id = $1 AND c.message_id = $2 ORDER BY c.first_seq, c.emoji, n.user_id";
+     WHERE c.room_id = $1 AND c.message_id = $2 AND ",
+    alive!(),
+    " ORDER BY c.first_seq, c.emoji, n.user_id"
+);
 
 /// Enters the reactions into these records, all of one room and ascending, with all messages of the room between the
 /// first and the last of them.

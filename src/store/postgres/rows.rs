@@ -22,7 +22,13 @@ macro_rules! meta_columns {
         "r.room_id, r.kind, r.epoch, r.name, r.description, r.topic, r.visibility, r.owner_id, r.max_members, r.slow_mode_s, r.retention_days, r.archived, r.created_at"
     };
 }
-pub(super) use {meta_columns, record_columns};
+/// A condition on the room $1: deleted ones show nothing.
+macro_rules! alive {
+    () => {
+        "NOT EXISTS (SELECT FROM rooms gone WHERE gone.room_id = $1 AND gone.deleted_at IS NOT NULL)"
+    };
+}
+pub(super) use {alive, meta_columns, record_columns};
 
 /// An id, position or count below 2^53, never negative in our tables.
 pub(super) fn uint(row: &Row, column: usize) -> u64 {

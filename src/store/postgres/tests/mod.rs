@@ -2,6 +2,7 @@
 
 mod contract;
 mod faults;
+mod plans;
 mod writes;
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
