@@ -3,6 +3,7 @@
 
 pub mod check;
 pub mod client;
+pub mod dice;
 pub mod documents;
 pub mod drive;
 pub mod fault;

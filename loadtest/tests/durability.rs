@@ -2,22 +2,22 @@
 //! readers see everything once, whatever is killed.
 
 use std::time::Duration;
-use veza_loadtest::fault::{Fault, Plan, Report, Run, Store};
+use veza_loadtest::fault::{Fault, Load, Plan, Report, Run, Store};
 
-async fn survives(fault: Fault, store: Store, times: u32) -> Report {
+async fn survives(fault: Fault, store: Store, times: u32, load: Load) -> Report {
     // Unoptimised parts on a busy machine: the rate is what they make of it, the promises are the same.
     let plan = Plan { rate: 1200, ..Plan::default() };
-    let run = Run { fault, store, times, acks_between: 400, plan };
-    let report = run.make().await.unwrap_or_else(|reason| panic!("{fault:?} on {store:?}: {reason}"));
-    println!("{fault:?} on {store:?}: {report:#?}");
-    assert_eq!(report.violations.first, Vec::<String>::new(), "{fault:?} on {store:?}");
+    let run = Run { fault, store, times, acks_between: 400, load, plan };
+    let report = run.make().await.unwrap_or_else(|reason| panic!("{fault:?} on {store:?}, {load:?}: {reason}"));
+    println!("{fault:?} on {store:?}, {load:?}: {report:#?}");
+    assert_eq!(report.violations.first, Vec::<String>::new(), "{fault:?} on {store:?}, {load:?}");
     report
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_server_is_killed() {
     for store in [Store::Sqlite, Store::Postgres] {
-        survives(Fault::ServerKill9, store, 3).await;
+        survives(Fault::ServerKill9, store, 3, Load::Sends).await;
     }
 }
 
@@ -25,8 +25,20 @@ async fn the_server_is_killed() {
 async fn the_database_is_killed_stopped_and_paused() {
     let outage = Duration::from_secs(3);
     for (fault, times) in [(Fault::BackendKill9, 3), (Fault::PgStop(outage), 1), (Fault::PgPause(outage), 1)] {
-        let report = survives(fault, Store::Postgres, times).await;
+        let report = survives(fault, Store::Postgres, times, Load::Sends).await;
         let grown = report.growth_bytes.iter().max().copied().unwrap_or(0);
         assert!(grown <= 64 << 20, "memory grew by {grown} bytes");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_server_is_killed_while_every_verb_is_used() {
+    for store in [Store::Sqlite, Store::Postgres] {
+        survives(Fault::ServerKill9, store, 3, Load::Mixed).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_database_is_killed_while_every_verb_is_used() {
+    survives(Fault::BackendKill9, Store::Postgres, 2, Load::Mixed).await;
 }

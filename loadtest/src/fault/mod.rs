@@ -1,11 +1,12 @@
 //! Faults under load: writers that send until they are answered, readers that resume until they have seen all, a
 //! server or a database that is killed, stopped or paused meanwhile, and the checker at the end.
 
+mod mixed;
 mod reader;
 mod run;
 mod writer;
 
-pub use run::{Fault, Report, Run, Store};
+pub use run::{Fault, Load, Report, Run, Store};
 
 use crate::check::{Ledger, Violations};
 use crate::client::{self, Client, Socket};
@@ -72,6 +73,19 @@ struct Shared {
 }
 
 impl Shared {
+    fn new(addr: SocketAddr, rooms: Vec<Room>) -> Shared {
+        Shared {
+            addr,
+            rooms,
+            ledger: Mutex::default(),
+            acks: AtomicU64::new(0),
+            connects: AtomicU64::new(0),
+            refusals: Mutex::default(),
+            stop: watch::channel(false).0,
+            heads: watch::channel(None).0,
+        }
+    }
+
     fn acks(&self) -> u64 {
         self.acks.load(Ordering::Relaxed)
     }

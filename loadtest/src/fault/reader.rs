@@ -26,21 +26,52 @@ const SEQUENCED: [&str; 13] = [
     "void",
 ];
 
-pub(super) struct Reader {
+/// What a reader keeps of one room.
+pub(super) trait Watch: Send + 'static {
+    /// From before the first event.
+    fn begin(room: u64) -> Self;
+    /// Which room.
+    fn room(&self) -> u64;
+    /// The last `seq` seen.
+    fn last(&self) -> u64;
+    /// An event has come; a jump of `seq` is a violation.
+    fn event(&mut self, seq: u64, frame: &Frame, violations: &mut Violations);
+}
+
+impl Watch for View {
+    fn begin(room: u64) -> View {
+        View::after(room, 0)
+    }
+
+    fn room(&self) -> u64 {
+        View::room(self)
+    }
+
+    fn last(&self) -> u64 {
+        self.last
+    }
+
+    fn event(&mut self, seq: u64, frame: &Frame, violations: &mut Violations) {
+        let content = (frame.kind == "message").then(|| frame.data["content"].as_str()).flatten();
+        View::event(self, seq, content, violations);
+    }
+}
+
+pub(super) struct Reader<W> {
     shared: Arc<Shared>,
     token: String,
-    pub(super) views: Vec<View>,
+    pub(super) views: Vec<W>,
     pub(super) violations: Violations,
 }
 
-impl Reader {
-    pub(super) fn new(shared: Arc<Shared>, token: String) -> Reader {
-        let views = shared.rooms.iter().map(|room| View::after(room.id, 0)).collect();
+impl<W: Watch> Reader<W> {
+    pub(super) fn new(shared: Arc<Shared>, token: String) -> Reader<W> {
+        let views = shared.rooms.iter().map(|room| W::begin(room.id)).collect();
         Reader { shared, token, views, violations: Violations::default() }
     }
 
     /// Runs until it has seen every room up to its head, once the heads are known.
-    pub(super) async fn run(mut self) -> Reader {
+    pub(super) async fn run(mut self) -> Reader<W> {
         loop {
             if let Some(mut socket) = connect(&self.shared, &self.token).await
                 && self.resume(&mut socket).await
@@ -56,7 +87,7 @@ impl Reader {
     async fn resume(&mut self, socket: &mut Socket) -> bool {
         let epochs = self.shared.rooms.iter().map(|room| room.epoch);
         let point =
-            |(view, epoch): (&View, u64)| json!({"room_id": view.room(), "last_seq": view.last, "epoch": epoch});
+            |(view, epoch): (&W, u64)| json!({"room_id": view.room(), "last_seq": view.last(), "epoch": epoch});
         let points: Vec<Value> = self.views.iter().zip(epochs).map(point).collect();
         let command = json!({"type": "resume", "id": 1, "data": {"rooms": points}}).to_string();
         if socket.send(Message::text(command)).await.is_err() {
@@ -85,9 +116,9 @@ impl Reader {
         }
         for (view, room) in self.views.iter().zip(rooms) {
             let recovered = room["recovered"] == true && room["room_id"] == view.room();
-            let replayed = room["seq"].as_u64().and_then(|seq| seq.checked_sub(view.last));
+            let replayed = room["seq"].as_u64().and_then(|seq| seq.checked_sub(view.last()));
             if !recovered || replayed != room["replayed"].as_u64() {
-                self.violations.add(format!("after {}: not recovered: {room}", view.last));
+                self.violations.add(format!("after {}: not recovered: {room}", view.last()));
             }
         }
     }
@@ -97,7 +128,7 @@ impl Reader {
         let mut heads = self.shared.heads.subscribe();
         loop {
             if let Some(heads) = &*heads.borrow_and_update()
-                && self.views.iter().all(|view| view.last >= heads[&view.room()])
+                && self.views.iter().all(|view| view.last() >= heads[&view.room()])
             {
                 return true;
             }
@@ -120,11 +151,10 @@ impl Reader {
         if !SEQUENCED.contains(&frame.kind.as_str()) {
             return;
         }
-        let content = (frame.kind == "message").then(|| frame.data["content"].as_str()).flatten();
         let room = frame.data["room_id"].as_u64();
         let view = self.views.iter_mut().find(|view| Some(view.room()) == room);
         match (view, frame.data["seq"].as_u64()) {
-            (Some(view), Some(seq)) => view.event(seq, content, &mut self.violations),
+            (Some(view), Some(seq)) => view.event(seq, frame, &mut self.violations),
             _ => self.violations.add(format!("an event of no room of ours: {text}")),
         }
     }

@@ -1,19 +1,19 @@
 //! One run: starts the parts, does the harm, and draws up the account.
 
+use super::mixed::Crew;
 use super::reader::Reader;
 use super::writer::{Writer, send_again};
 use super::{Plan, Shared, make_rooms, read_history};
-use crate::check::{History, Violations, verify};
+use crate::check::{History, View, Violations, verify};
 use crate::client::Client;
 use crate::pg::TestPg;
 use crate::server::{Options, Server};
 use serde::Serialize;
 use serde_json::json;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use tokio::sync::watch;
 use tokio::task::{JoinSet, block_in_place};
 
 /// How long progress may take before the run has failed.
@@ -59,8 +59,20 @@ pub struct Run {
     pub times: u32,
     /// Acknowledgements before each fault.
     pub acks_between: u64,
-    /// The load.
+    /// What the load does.
+    pub load: Load,
+    /// How much of it.
     pub plan: Plan,
+}
+
+/// What users do meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Load {
+    /// They send.
+    Sends,
+    /// They use every verb that changes something.
+    Mixed,
 }
 
 /// The account of a run.
@@ -110,6 +122,13 @@ impl Run {
         let pg = block_in_place(|| (self.store == Store::Postgres).then(TestPg::start));
         let options = Options { database: pg.as_ref().map(TestPg::url), ..Options::unlimited() };
         let server = block_in_place(|| Server::start(options));
+        match self.load {
+            Load::Sends => self.make_sends(server, pg).await,
+            Load::Mixed => self.make_mixed(server, pg).await,
+        }
+    }
+
+    async fn make_sends(self, server: Server, pg: Option<TestPg>) -> Result<Report, String> {
         let plan = self.plan.clone();
         let tokens = |role: &str, count: usize| -> Vec<String> {
             (0..count).map(|n| server.token(&format!("{role} {n}"))).collect()
@@ -117,16 +136,7 @@ impl Run {
         let (writers, readers) = (tokens("writer", plan.writers), tokens("reader", plan.readers));
         let members: Vec<String> = writers.iter().chain(&readers).cloned().collect();
         let rooms = make_rooms(server.addr(), plan.rooms, &server.token("owner"), &members).await?;
-        let shared = Arc::new(Shared {
-            addr: server.addr(),
-            rooms,
-            ledger: Mutex::default(),
-            acks: AtomicU64::new(0),
-            connects: AtomicU64::new(0),
-            refusals: Mutex::default(),
-            stop: watch::channel(false).0,
-            heads: watch::channel(None).0,
-        });
+        let shared = Arc::new(Shared::new(server.addr(), rooms));
         let mut reading = JoinSet::new();
         for token in readers {
             reading.spawn(Reader::new(shared.clone(), token).run());
@@ -136,16 +146,33 @@ impl Run {
         for (name, token) in writers.iter().enumerate() {
             writing.spawn(Writer::new(shared.clone(), name, token.clone(), plan.window, every).run());
         }
-        let mut rig = Rig { run: self, server, pg, shared, report: Report::default(), rates: Vec::new() };
+        let mut rig = Rig::new(self, server, pg, shared);
         rig.do_harm().await?;
         rig.shared.stop.send_replace(true);
         let ended = tokio::time::timeout(PATIENCE, writing.join_all()).await;
         ended.map_err(|_| "the writers got no answers")?;
-        rig.account(&writers, reading).await
+        // Sending everything again takes one connection more of each writer.
+        let expected = 2 * plan.writers + plan.readers;
+        rig.account(&writers, reading).await?;
+        Ok(rig.sum_up(expected))
+    }
+
+    async fn make_mixed(self, server: Server, pg: Option<TestPg>) -> Result<Report, String> {
+        let plan = self.plan.clone();
+        let (shared, crew) = Crew::begin(&server, &plan).await?;
+        let mut rig = Rig::new(self, server, pg, shared);
+        rig.do_harm().await?;
+        rig.shared.stop.send_replace(true);
+        crew.account(&rig.server, &rig.shared, &mut rig.report).await?;
+        Ok(rig.sum_up(plan.writers + plan.readers))
     }
 }
 
 impl Rig {
+    fn new(run: Run, server: Server, pg: Option<TestPg>, shared: Arc<Shared>) -> Rig {
+        Rig { run, server, pg, shared, report: Report::default(), rates: Vec::new() }
+    }
+
     async fn do_harm(&mut self) -> Result<(), String> {
         for _ in 0..self.run.times {
             self.measure_rate().await?;
@@ -227,7 +254,7 @@ impl Rig {
     }
 
     /// Everything is sent again, everything is read, and held against what was promised and shown.
-    async fn account(mut self, writers: &[String], reading: JoinSet<Reader>) -> Result<Report, String> {
+    async fn account(&mut self, writers: &[String], reading: JoinSet<Reader<View>>) -> Result<(), String> {
         self.report.lost_and_repeated = self.shared.ledger.lock().expect("no task panics").duplicates;
         for (name, token) in writers.iter().enumerate() {
             let prefix = format!("writer {name} ");
@@ -245,24 +272,28 @@ impl Rig {
         let readers = tokio::time::timeout(PATIENCE, reading.join_all()).await;
         let readers = readers.map_err(|_| "a reader never saw the heads")?;
         let ledger = self.shared.ledger.lock().expect("no task panics");
-        let mut report = self.report;
-        report.acknowledged = ledger.acknowledged;
+        self.report.acknowledged = ledger.acknowledged;
         let mut views = Vec::new();
         for reader in readers {
-            report.reader_events += reader.views.iter().map(|view| view.len() as u64).sum::<u64>();
-            report.violations.merge(reader.violations);
+            self.report.reader_events += reader.views.iter().map(|view| view.len() as u64).sum::<u64>();
+            self.report.violations.merge(reader.violations);
             views.extend(reader.views);
         }
-        report.violations.merge(verify(&ledger, &views, &histories));
+        self.report.violations.merge(verify(&ledger, &views, &histories));
+        Ok(())
+    }
+
+    /// What is counted alike for every load; `connects`: connections that there are unless some were dropped.
+    fn sum_up(self, connects: usize) -> Report {
+        let mut report = self.report;
         report.connects = self.shared.connects.load(Ordering::Relaxed);
         report.refusals = self.shared.refusals.lock().expect("no task panics").clone();
         let (least, sum) = self.rates.iter().fold((f64::MAX, 0.0), |(least, sum), rate| (rate.min(least), sum + rate));
         report.acks_per_second = (least, sum / self.rates.len() as f64);
-        let expected = (2 * self.run.plan.writers + self.run.plan.readers) as u64;
-        if self.run.fault != Fault::ServerKill9 && report.connects != expected {
-            report.violations.add(format!("{} connections instead of {expected}: some were dropped", report.connects));
+        if self.run.fault != Fault::ServerKill9 && report.connects != connects as u64 {
+            report.violations.add(format!("{} connections instead of {connects}: some were dropped", report.connects));
         }
-        Ok(report)
+        report
     }
 
     async fn histories(&self) -> Result<HashMap<u64, History>, crate::client::Error> {
