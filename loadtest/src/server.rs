@@ -28,6 +28,8 @@ pub struct Options {
     pub data_dir: Option<PathBuf>,
     /// The port, where it matters; else a free one.
     pub port: Option<u16>,
+    /// Another build of the server, to be held against this one.
+    pub binary: Option<PathBuf>,
 }
 
 impl Options {
@@ -112,7 +114,7 @@ impl Server {
     pub fn spawn(&mut self) {
         assert!(self.child.is_none(), "it runs already");
         let log = fs::OpenOptions::new().create(true).append(true).open(self.log_path()).expect("log file");
-        let mut command = Command::new(binary());
+        let mut command = Command::new(self.options.binary.as_deref().unwrap_or_else(|| binary()));
         command.current_dir(&self.dir).stdin(Stdio::null()).process_group(0);
         command.stdout(log.try_clone().expect("log")).stderr(log);
         for (key, _) in std::env::vars().filter(|(key, _)| key.starts_with("VEZA_")) {

@@ -1,17 +1,20 @@
 //! `sends`: how many acknowledged, durable sends a second, and how long one waits at half of that.
 
+mod compare;
+
 use super::{on_this_thread, print_json, start};
 use crate::StoreName;
 use clap::Args;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use veza_loadtest::client::Client;
 use veza_loadtest::drive::{Offer, Talker, Tally, enter};
-use veza_loadtest::fault::make_rooms;
+use veza_loadtest::fault::{Room, make_rooms};
 use veza_loadtest::server::{Options, Server};
 
 /// Arguments of `sends`.
@@ -41,6 +44,12 @@ pub struct Arguments {
     /// More settings of the server, as section.key=value
     #[arg(long)]
     set: Vec<String>,
+    /// Another build of the server that this one is held against, stretch by stretch in one run
+    #[arg(long, value_name = "PROGRAM")]
+    compare: Option<PathBuf>,
+    /// Pairs of stretches, with --compare
+    #[arg(long, default_value_t = 8)]
+    rounds: u32,
 }
 
 /// What must be reached.
@@ -69,7 +78,11 @@ struct Figures {
 impl Arguments {
     pub fn run(self) -> Result<bool, String> {
         let settings: Vec<(&str, &str)> = self.set.iter().filter_map(|setting| setting.split_once('=')).collect();
-        let (server, _pg) = start(self.store.into(), Options::unlimited().and(&settings));
+        let options = Options::unlimited().and(&settings);
+        if let Some(program) = &self.compare {
+            return compare::run(&self, options, program);
+        }
+        let (server, _pg) = start(self.store.into(), options);
         let figures = on_this_thread(self.measure(&server))?;
         for (window, rate) in &figures.closed {
             println!("closed loop, {window:>2} in flight each: {rate:.0} acknowledged sends a second");
@@ -96,17 +109,8 @@ impl Arguments {
 
     async fn measure(&self, server: &Server) -> Result<Figures, String> {
         let tally = Rc::new(Tally::default());
-        let rooms = make_rooms(server.addr(), self.rooms, &server.token("owner"), &[]).await?;
-        let content: Rc<str> = "x".repeat(self.bytes).into();
+        let rooms = self.fill(server, &tally).await?;
         let count = self.rooms * self.members;
-        for number in 0..count {
-            let room = rooms[number % self.rooms].id;
-            let token = server.token(&format!("member {number}"));
-            let (socket, last) = enter(server.addr(), &token, room, 8 << 10).await?;
-            let phase = number as f64 / count as f64;
-            let talker = Talker::new(socket, room, last, tally.clone(), content.clone(), phase);
-            tokio::task::spawn_local(talker.run());
-        }
         let mut figures = Figures::default();
         for window in &self.windows {
             let rate = self.closed(&tally, *window).await?;
@@ -134,6 +138,22 @@ impl Arguments {
             figures.violations += 1;
         }
         Ok(figures)
+    }
+
+    /// Rooms full of talkers that are silent so far.
+    async fn fill(&self, server: &Server, tally: &Rc<Tally>) -> Result<Vec<Room>, String> {
+        let rooms = make_rooms(server.addr(), self.rooms, &server.token("owner"), &[]).await?;
+        let content: Rc<str> = "x".repeat(self.bytes).into();
+        let count = self.rooms * self.members;
+        for number in 0..count {
+            let room = rooms[number % self.rooms].id;
+            let token = server.token(&format!("member {number}"));
+            let (socket, last) = enter(server.addr(), &token, room, 8 << 10).await?;
+            let phase = number as f64 / count as f64;
+            let talker = Talker::new(socket, room, last, tally.clone(), content.clone(), phase);
+            tokio::task::spawn_local(talker.run());
+        }
+        Ok(rooms)
     }
 
     async fn closed(&self, tally: &Tally, window: u64) -> Result<f64, String> {

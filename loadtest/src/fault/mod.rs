@@ -62,6 +62,8 @@ struct Shared {
     ledger: Mutex<Ledger>,
     /// Acknowledgements so far, first ones only.
     acks: AtomicU64,
+    /// The same by command, where a load has several.
+    verbs: Mutex<BTreeMap<String, u64>>,
     /// Connections made so far.
     connects: AtomicU64,
     /// Refusals by code.
@@ -79,6 +81,7 @@ impl Shared {
             rooms,
             ledger: Mutex::default(),
             acks: AtomicU64::new(0),
+            verbs: Mutex::default(),
             connects: AtomicU64::new(0),
             refusals: Mutex::default(),
             stop: watch::channel(false).0,
@@ -88,6 +91,11 @@ impl Shared {
 
     fn acks(&self) -> u64 {
         self.acks.load(Ordering::Relaxed)
+    }
+
+    fn acknowledged(&self, command: &str) {
+        self.acks.fetch_add(1, Ordering::Relaxed);
+        *self.verbs.lock().expect("no task panics").entry(command.to_owned()).or_default() += 1;
     }
 
     fn refused(&self, code: &str) {

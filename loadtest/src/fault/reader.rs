@@ -86,8 +86,7 @@ impl<W: Watch> Reader<W> {
     /// Names every position; false if the connection ends before the answer.
     async fn resume(&mut self, socket: &mut Socket) -> bool {
         let epochs = self.shared.rooms.iter().map(|room| room.epoch);
-        let point =
-            |(view, epoch): (&W, u64)| json!({"room_id": view.room(), "last_seq": view.last(), "epoch": epoch});
+        let point = |(view, epoch): (&W, u64)| json!({"room_id": view.room(), "last_seq": view.last(), "epoch": epoch});
         let points: Vec<Value> = self.views.iter().zip(epochs).map(point).collect();
         let command = json!({"type": "resume", "id": 1, "data": {"rooms": points}}).to_string();
         if socket.send(Message::text(command)).await.is_err() {

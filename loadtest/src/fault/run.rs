@@ -80,6 +80,8 @@ pub enum Load {
 pub struct Report {
     /// Messages acknowledged.
     pub acknowledged: u64,
+    /// Acknowledged commands by name, where the load has several.
+    pub verbs: BTreeMap<String, u64>,
     /// Acknowledgements a second between the faults: the least and the mean.
     pub acks_per_second: (f64, f64),
     /// First answers that were repetitions: the commit had outlived its answer.
@@ -287,6 +289,7 @@ impl Rig {
     fn sum_up(self, connects: usize) -> Report {
         let mut report = self.report;
         report.connects = self.shared.connects.load(Ordering::Relaxed);
+        report.verbs = self.shared.verbs.lock().expect("no task panics").clone();
         report.refusals = self.shared.refusals.lock().expect("no task panics").clone();
         let (least, sum) = self.rates.iter().fold((f64::MAX, 0.0), |(least, sum), rate| (rate.min(least), sum + rate));
         report.acks_per_second = (least, sum / self.rates.len() as f64);

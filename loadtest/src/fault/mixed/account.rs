@@ -138,7 +138,8 @@ fn check_messages(ledger: &Ledger, posters: &[Person], last: &Final, violations:
 /// What of a message is not as promised.
 fn wrong(ledger: &Ledger, said: &Said, found: &Value, last: &Final, posters: &[Person]) -> Option<&'static str> {
     let shown = Shown::read(found);
-    let parent = said.parent.map(|parent| last.messages.get(&parent).and_then(|m| m["parent_id"].as_u64()).unwrap_or(parent));
+    let parent =
+        said.parent.map(|parent| last.messages.get(&parent).and_then(|m| m["parent_id"].as_u64()).unwrap_or(parent));
     let answers = last.messages.values().filter(|message| message["parent_id"] == found["message_id"]).count();
     let since = said.edits.iter().rposition(|(_, acknowledged)| *acknowledged);
     let open = &said.edits[since.unwrap_or(0)..];
@@ -240,8 +241,10 @@ async fn read_parts(
     }
     let pinned = client.call("get_pinned_messages", json!({"room_id": room})).await?.data;
     let log = &views.iter().find(|view| view.room() == room).expect("all are watched").log;
-    let place = |id: &u64| log.iter().rev().find(|(_, (kind, of))| kind == "message_pinned" && of == id).map(|(at, _)| *at);
-    let mut expected: Vec<u64> = last.messages.iter().filter(|(_, m)| m["is_pinned"] == true).map(|(id, _)| *id).collect();
+    let place =
+        |id: &u64| log.iter().rev().find(|(_, (kind, of))| kind == "message_pinned" && of == id).map(|(at, _)| *at);
+    let mut expected: Vec<u64> =
+        last.messages.iter().filter(|(_, m)| m["is_pinned"] == true).map(|(id, _)| *id).collect();
     expected.sort_by_key(|id| std::cmp::Reverse(place(id)));
     if ids(&pinned["messages"]) != expected {
         violations.add(format!("room {room}: pinned are {expected:?}, the list says {:?}", ids(&pinned["messages"])));
@@ -292,7 +295,12 @@ async fn read_reactions(
     let listed = message["reactions"].as_array().map_or(&[][..], Vec::as_slice);
     let right = brief == listed.iter().map(|row| (&row["emoji"], &row["count"])).collect::<Vec<_>>()
         && rows.iter().all(|row| {
-            let users: Vec<u64> = row["users"].as_array().map_or(&[][..], Vec::as_slice).iter().filter_map(|u| u["user_id"].as_u64()).collect();
+            let users: Vec<u64> = row["users"]
+                .as_array()
+                .map_or(&[][..], Vec::as_slice)
+                .iter()
+                .filter_map(|u| u["user_id"].as_u64())
+                .collect();
             let emoji = EMOJI.iter().find(|emoji| row["emoji"] == **emoji);
             let knows = |user: &u64, value: bool| {
                 let known = emoji.and_then(|emoji| ledger.reactions.get(&(room, id, *user, emoji)));

@@ -10,7 +10,6 @@ use crate::http;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Between two commands: an HTTP connection each must not use up the ports.
@@ -211,7 +210,9 @@ impl Host {
             let reason = text(&row, "reason");
             ids.insert(reason.clone(), row["sanction_id"].as_u64().unwrap_or(0));
             let (kind, actor) = (text(&row, "kind"), row["actor_id"].as_u64().unwrap_or(0));
-            house.sanctions.insert(reason, Sanction { user: id(&row), kind, actor, lifted: !row["lifted_at"].is_null() });
+            house
+                .sanctions
+                .insert(reason, Sanction { user: id(&row), kind, actor, lifted: !row["lifted_at"].is_null() });
         }
         let people: Vec<u64> = self.guests.iter().map(|guest| guest.id).chain([self.me.id]).collect();
         for guest in people {
@@ -224,13 +225,21 @@ impl Host {
     }
 
     /// All pages of a list.
-    pub(super) async fn pages(&mut self, user: u64, command: &str, data: &Value, list: &str) -> Result<Vec<Value>, String> {
+    pub(super) async fn pages(
+        &mut self,
+        user: u64,
+        command: &str,
+        data: &Value,
+        list: &str,
+    ) -> Result<Vec<Value>, String> {
         let (mut all, mut cursor) = (Vec::new(), Value::Null);
         loop {
             let mut data = data.clone();
             (data["limit"], data["cursor"]) = (json!(100), cursor);
             let page = self.sure(user, command, &data).await.map_err(|code| format!("{command}: {code}"))?;
-            all.extend(page[list].as_array().ok_or_else(|| format!("{command} without {list}: {page}"))?.iter().cloned());
+            all.extend(
+                page[list].as_array().ok_or_else(|| format!("{command} without {list}: {page}"))?.iter().cloned(),
+            );
             cursor = page["next_cursor"].clone();
             if cursor.is_null() {
                 return Ok(all);
@@ -243,7 +252,11 @@ impl Host {
         let command = if on { "block_user" } else { "unblock_user" };
         let me = self.me.id;
         self.sure(me, command, &json!({"user_id": guest})).await.map_err(|code| format!("{command}: {code}"))?;
-        if on { self.blocks.insert(guest) } else { self.blocks.remove(&guest) };
+        if on {
+            self.blocks.insert(guest)
+        } else {
+            self.blocks.remove(&guest)
+        };
         Ok(())
     }
 
@@ -258,11 +271,7 @@ impl Host {
     async fn begin_talk(&mut self, guest: u64) -> Result<(), String> {
         let group = self.dice.percent(30);
         let all: BTreeSet<u64> = self.guests.iter().map(|guest| guest.id).collect();
-        let data = if group {
-            json!({"user_ids": all, "client_id": self.mark()})
-        } else {
-            json!({"user_id": guest})
-        };
+        let data = if group { json!({"user_ids": all, "client_id": self.mark()}) } else { json!({"user_id": guest}) };
         let me = self.me.id;
         let reply = self.sure(me, "create_dm", &data).await.map_err(|code| format!("create_dm: {code}"))?;
         let conversation = reply["conversation_id"].as_u64().ok_or("no conversation_id")?;
@@ -324,7 +333,7 @@ impl Host {
         };
         let reply = response.json();
         if response.status == 200 {
-            self.shared.acks.fetch_add(1, Ordering::Relaxed);
+            self.shared.acknowledged(command);
             return Answer::Done(reply);
         }
         let code = reply["code"].as_str().unwrap_or("(no code)").to_owned();

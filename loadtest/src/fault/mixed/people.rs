@@ -64,7 +64,8 @@ fn is_for(message: &Value, user: &Person) -> bool {
 }
 
 fn wrong_unread(poster: &Person, ledger: &Ledger, last: &Final, row: &Value) -> Option<String> {
-    let own = last.messages.iter().rev().find(|(_, message)| message["author_id"] == poster.id).map_or(0, |(id, _)| *id);
+    let own =
+        last.messages.iter().rev().find(|(_, message)| message["author_id"] == poster.id).map_or(0, |(id, _)| *id);
     let (least, most) = ledger.reads.get(&(last.room, poster.id)).copied().unwrap_or_default();
     let held = row["last_read_seq"].as_u64().unwrap_or(u64::MAX);
     if !(least.max(own)..=most.max(own)).contains(&held) {
@@ -93,7 +94,9 @@ pub(super) async fn check_search(
     for said in gone.take(SEARCHES) {
         for content in said.edits.iter().map(|(content, _)| content).chain([&said.content]) {
             let found = client.call("search_messages", json!({"query": query(content), "room_id": said.room})).await?;
-            if ids(&found.data["messages"]).contains(&said.id.unwrap_or(0)) || found.data.to_string().contains(content.as_str()) {
+            if ids(&found.data["messages"]).contains(&said.id.unwrap_or(0))
+                || found.data.to_string().contains(content.as_str())
+            {
                 violations.add(format!("deleted and found: {said:?}"));
             }
         }
@@ -136,7 +139,8 @@ pub(super) async fn check_host(host: &mut Host, server: &Server) -> Result<(), S
             host.violations.add(format!("room {room} is {seen:?} instead of {house:?}"));
         }
     }
-    let mut joined: BTreeSet<u64> = homes.iter().filter(|it| it.house.members.contains_key(&me)).map(|it| it.room).collect();
+    let mut joined: BTreeSet<u64> =
+        homes.iter().filter(|it| it.house.members.contains_key(&me)).map(|it| it.room).collect();
     let listed = host.pages(me, "list_rooms", &json!({"filter": "joined"}), "rooms").await?;
     let listed: BTreeSet<u64> = listed.iter().filter_map(|room| room["room_id"].as_u64()).collect();
     if listed != joined {
@@ -170,7 +174,8 @@ async fn check_talks(host: &mut Host) -> Result<(), String> {
     for (id, talk) in &talks {
         let find = |rows: &[Value]| rows.iter().find(|row| row["conversation_id"] == *id).cloned().unwrap_or_default();
         let row = find(&rows);
-        let users = row["users"].as_array().map_or(&[][..], Vec::as_slice).iter().filter_map(|user| user["user_id"].as_u64());
+        let users =
+            row["users"].as_array().map_or(&[][..], Vec::as_slice).iter().filter_map(|user| user["user_id"].as_u64());
         let blocked = talk.pair.is_some_and(|pair| host.blocks.contains(&pair));
         let mut history = Vec::new();
         let mut after = 0;

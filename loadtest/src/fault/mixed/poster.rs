@@ -11,7 +11,6 @@ use crate::frame::Frame;
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashSet, VecDeque};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
@@ -204,7 +203,7 @@ impl Poster {
                 Some(act) if frame.kind == "error" => self.refused(act, &frame, &mut violations),
                 Some(act) if frame.kind == act.reply() => {
                     self.settle(&act, End::Done, &frame.data);
-                    self.shared.acks.fetch_add(1, Ordering::Relaxed);
+                    self.shared.acknowledged(act.command().0);
                 }
                 Some(act) => violations.add(format!("the answer to {act:?}: {text}")),
                 None => violations.add(format!("a second reply to one command: {text}")),
@@ -258,7 +257,9 @@ impl Poster {
             }
             Act::Pin { room, id, on, .. } => ledger.pinned(*room, *id, *on, end),
             Act::React { room, id, emoji, on, .. } => ledger.reacted((*room, *id, user, emoji), *on, end),
-            Act::Read { room, seq: asked } if end != End::Nothing => ledger.read(*room, user, *asked, reply["seq"].as_u64()),
+            Act::Read { room, seq: asked } if end != End::Nothing => {
+                ledger.read(*room, user, *asked, reply["seq"].as_u64())
+            }
             Act::Read { .. } => {}
         }
     }
