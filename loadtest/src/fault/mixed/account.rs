@@ -319,3 +319,6 @@ pub(super) fn ids(messages: &Value) -> Vec<u64> {
     let messages = messages.as_array().map_or(&[][..], Vec::as_slice);
     messages.iter().filter_map(|message| message["message_id"].as_u64()).collect()
 }
+
+#[cfg(test)]
+mod tests;
