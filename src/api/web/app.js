@@ -1,143 +1,49 @@
-// The web client: wires the client library to the model and the model to the view.
+// The web client: wires the client library to the model, and the model to what shows it.
 
-import { VezaClient, signIn } from './veza-client.js';
+import { showEdits, showReactions } from './actions.js';
+import { Composer, drafts, loadMutes, typingText } from './composer.js';
+import { $, count, failed, onFailure } from './dom.js';
+import { explain } from './errors.js';
+import { forgetSearch, onMention, onPin } from './lists.js';
+import * as log from './log.js';
+import { onMembers, openPerson, toggleBlock } from './members.js';
+import { openMenu } from './menu.js';
 import { Model } from './model.js';
-import * as view from './view.js';
-
-const { $ } = view;
-const SESSION_KEY = 'veza.session';
-const PAGE = 50;
-
-// --- the session, shared by the tabs of this browser -----------------------------------------------------------------
-
-const storage = () => (localStorage.getItem(SESSION_KEY) ? localStorage : sessionStorage);
-
-const sessions = {
-  load() {
-    const text = storage().getItem(SESSION_KEY);
-    return text ? JSON.parse(text) : null;
-  },
-  save(session) {
-    const place = storage();
-    if (session) place.setItem(SESSION_KEY, JSON.stringify(session));
-    else for (const kind of [localStorage, sessionStorage]) kind.removeItem(SESSION_KEY);
-  },
-  /** Web locks exist on secure origins only (https and localhost); elsewhere one tab is assumed. */
-  lock(work) {
-    return navigator.locks ? navigator.locks.request(SESSION_KEY, work) : work();
-  },
-};
-
-// --- errors in plain words -------------------------------------------------------------------------------------------
-
-const TEXTS = {
-  RATE_LIMIT_EXCEEDED: 'That was a bit fast. Please wait a moment.',
-  OVERLOADED: 'The server is busy. Please try again in a moment.',
-  STORE_UNAVAILABLE: 'The server cannot reach its database right now.',
-  DRAINING: 'The server is restarting.',
-  INTERNAL: 'Something went wrong on the server.',
-  NETWORK: 'The server cannot be reached. Are you online?',
-  OFFLINE: 'There is no connection at the moment.',
-  TIMEOUT: 'The server did not answer in time.',
-  DISCONNECTED: 'The connection was lost.',
-  STOPPED: 'There is no connection at the moment.',
-  INVALID_CREDENTIALS: 'Username and password do not match.',
-  NOT_A_MEMBER: 'You are not in this room any more.',
-  PERMISSION_DENIED: 'You are not allowed to do that.',
-  SANCTIONED: 'You may not write here at the moment.',
-  CONVERSATION_BLOCKED: 'This person does not take messages from you.',
-  ROOM_NOT_FOUND: 'This room does not exist, or you may not see it.',
-  ROOM_FULL: 'This room is full.',
-  ROOM_ARCHIVED: 'This room is archived.',
-  USER_NOT_FOUND: 'There is no such user.',
-  MESSAGE_TOO_LONG: 'This message is too long.',
-  CONTENT_REJECTED: 'This message was not accepted.',
-};
-
-function explain({ code, message, field }) {
-  if (TEXTS[code]) return TEXTS[code];
-  const text = field ? `${field.replaceAll('_', ' ')}: ${message}` : message;
-  return text[0].toUpperCase() + text.slice(1);
-}
-
-const complain = (error) => view.toast(explain(error));
-
-// --- signing in ------------------------------------------------------------------------------------------------------
-
-let registering = false;
-let client = null;
-let model = new Model();
-
-function showSignIn(notice = '') {
-  $('chat').hidden = true;
-  $('sign-in').hidden = false;
-  $('sign-in-notice').textContent = notice;
-  $('sign-in-notice').hidden = !notice;
-  document.title = 'Veza';
-  $('username').focus();
-}
-
-function setMode(register) {
-  registering = register;
-  $('sign-in-title').textContent = register ? 'Create your account' : 'Welcome back';
-  $('sign-in-submit').textContent = register ? 'Create account' : 'Log in';
-  $('switch-text').textContent = register ? 'Have an account?' : 'New here?';
-  $('switch-mode').textContent = register ? 'Log in' : 'Create an account';
-  $('password').autocomplete = register ? 'new-password' : 'current-password';
-  $('sign-in-error').textContent = '';
-}
-
-function signInError(error) {
-  if (registering && error.code === 'CONFLICT') return 'This username is taken.';
-  if (error.code === 'RATE_LIMIT_EXCEEDED') return 'Too many attempts. Please wait a minute.';
-  return explain(error);
-}
-
-function incomplete(username, password) {
-  if (!username) return [$('username'), 'Please enter a username.'];
-  if (registering && !/^[A-Za-z0-9_.-]{3,32}$/.test(username)) {
-    return [$('username'), 'A username has 3 to 32 letters, digits, dots, dashes or underscores.'];
-  }
-  if (registering && password.length < 8) return [$('password'), 'A password has at least 8 characters.'];
-  return password ? null : [$('password'), 'Please enter a password.'];
-}
-
-async function onSignIn(event) {
-  event.preventDefault();
-  const [username, password] = [$('username').value.trim(), $('password').value];
-  const problem = incomplete(username, password);
-  $('sign-in-error').textContent = problem?.[1] ?? '';
-  if (problem) {
-    problem[0].focus();
-    return;
-  }
-  $('sign-in-submit').disabled = true;
-  try {
-    const session = await signIn(location.origin, registering ? 'register' : 'login', { username, password });
-    ($('remember').checked ? localStorage : sessionStorage).setItem(SESSION_KEY, JSON.stringify(session));
-    $('password').value = '';
-    enter(session);
-  } catch (error) {
-    $('sign-in-error').textContent = signInError(error);
-    $('password').select();
-  } finally {
-    $('sign-in-submit').disabled = false;
-  }
-}
+import { onNotification, toast } from './notify.js';
+import { closePanel, onRoomChanged, openPanel, openPanelName, togglePanel, wirePanel } from './panel.js';
+import { openMe, openShortcuts, openStatus, rememberedStatus } from './prefs.js';
+import { invite, joinRoom, messageUser, openPeople, openRooms } from './rooms.js';
+import { hasSettings, openSettings } from './settings.js';
+import { isHere, loadInvitations, statusName, wireSidebar } from './sidebar.js';
+import { sessions, SESSION_KEY, setMode, showSignIn, wireSignIn } from './signin.js';
+import { app, announce, call, debounce, me, pages, paints, show } from './state.js';
+import { openSwitcher } from './switcher.js';
+import { openThread, openThreadId, reloadThread } from './thread.js';
+import { confirmDialog } from './dialog.js';
+import { VezaClient } from './veza-client.js';
 
 const ENDINGS = {
   revoked: 'Your session was ended from another place.',
   session_ended: 'Your session has ended. Please log in again.',
 };
+let composer = null;
+
+// --- coming and going ------------------------------------------------------------------------------------------------
 
 /** Back to the door, with nothing of the former user left on the page. */
 function leaveChat(notice) {
-  client?.stop();
-  client = null;
-  model = new Model();
-  lists.clear();
   closeRoom();
-  view.clear();
+  closePanel({ focus: false });
+  app.client?.stop();
+  app.client = null;
+  drafts.clear();
+  for (const key of ['veza.status', 'veza.emoji']) localStorage.removeItem(key);
+  forgetSearch();
+  app.model = new Model();
+  log.clear();
+  for (const id of ['room-list', 'dm-list', 'invitation-list', 'toasts', 'me-avatar']) $(id).replaceChildren();
+  for (const id of ['room-title', 'room-subtitle', 'me', 'me-status', 'announcer']) $(id).textContent = '';
+  $('invitations').hidden = true;
   for (const dialog of document.querySelectorAll('dialog[open]')) dialog.close();
   setMode(false);
   showSignIn(notice);
@@ -146,438 +52,373 @@ function leaveChat(notice) {
 function enter(session) {
   $('sign-in').hidden = true;
   $('chat').hidden = false;
-  model.me = { user_id: session.user_id, username: session.username };
-  $('me').textContent = session.username ?? '';
-  client = new VezaClient({ url: location.origin, store: sessions });
-  listen(client);
-  client.start();
+  app.model.me = { user_id: session.user_id, username: session.username };
+  app.client = new VezaClient({ url: location.origin, store: sessions });
+  rememberedStatus();
+  listen(app.client);
+  show('lists');
+  app.client.start();
 }
 
 // --- what arrives ----------------------------------------------------------------------------------------------------
 
+const SEQUENCED = new Set(['message', 'message_edited', 'message_deleted', 'reaction_added', 'reaction_removed', 'message_pinned',
+  'message_unpinned', 'member_kicked', 'member_role_changed', 'user_sanctioned', 'room_updated', 'room_deleted', 'void']);
+
 function listen(connection) {
-  const on = (type, handler) => connection.on(type, (detail) => connection === client && handler(detail));
-  on('state', view.showConnection);
-  on('ready', ({ user_id, username }) => {
-    model.me = { user_id, username };
-    $('me').textContent = username;
+  const on = (type, handler) => connection.on(type, (detail) => connection === app.client && handler(detail));
+  on('state', showConnection);
+  on('ready', (user) => {
+    app.model.me = { user_id: user.user_id, username: user.username, role: user.role };
+    app.model.knows(user);
   });
-  on('sync', onSync);
-  on('push:message', onMessage);
-  on('push:dm_created', () => lists.refresh());
+  on('sync', ({ rooms }) => onSync(rooms));
+  on('push', (push) => SEQUENCED.has(push.type) && onEvent(push));
+  on('push:dm_created', () => app.refreshLists());
   on('push:read', onRead);
-  for (const type of ['member_joined', 'member_left']) on(`push:${type}`, onMembership);
+  on('push:presence', (data) => {
+    app.model.knows(data);
+    for (const part of ['lists', 'head', 'panel']) show(part);
+  });
+  on('push:online_count', onOnlineCount);
+  on('push:typing', onTyping);
+  for (const type of ['member_joined', 'member_left']) on(`push:${type}`, (data) => onMembership(data, type));
+  on('push:notification', onNotified);
+  on('push:sanction', onSanction);
   on('reset', onReset);
-  on('room_lost', ({ room_id }) => onLost(room_id));
+  on('room_lost', onLost);
   on('outbox', onOutbox);
   on('signed_out', ({ reason }) => leaveChat(ENDINGS[reason] ?? ''));
 }
 
-function onSync({ rooms }) {
-  model.sync(rooms);
-  lists.refresh();
-  showLists();
-  if (model.open) openRoom(model.openId, { focus: false });
-  else if (currentHash() !== null) openRoom(currentHash());
+const STATES = { connecting: 'Connecting…', syncing: 'Catching up…', online: 'Connected', waiting: 'Offline, trying again…' };
+const STOPPED = {
+  3501: 'The server ended the connection', 3502: 'Signing in took too long', 3503: 'A moderator ended the connection',
+  3504: 'Veza is open in too many places',
+};
+
+function showConnection({ state, code, reason }) {
+  $('connection').dataset.state = state;
+  $('connection-text').textContent = STATES[state] ?? STOPPED[code] ?? (reason || 'Not connected');
+  $('connect-now').hidden = !['waiting', 'stopped'].includes(state);
+  $('connect-now').textContent = state === 'stopped' ? 'Connect' : 'Try now';
+  $('offline-banner').hidden = ['online', 'syncing'].includes(state);
+}
+
+function onSync(rows) {
+  app.model.sync(rows);
+  app.refreshLists();
+  loadInvitations().catch(() => {});
+  loadMutes().catch(() => {});
+  show('lists');
+  for (const room of app.model.rooms.values()) room.entered = false; // rights may have changed meanwhile
+  if (app.model.open) openRoom(app.model.openId, { focus: false });
+  else if (place()) openPlace();
   else closeRoom();
 }
 
 /** Names of rooms and conversations. A request that comes while one is under way is done after it. */
-const lists = {
-  running: false,
-  again: false,
-  clear() {
-    this.again = false;
-  },
-  async refresh() {
-    this.again = true;
-    if (this.running) return;
-    this.running = true;
-    while (this.again && client) {
-      this.again = false;
-      await loadLists(client).catch((error) => client && complain(error));
+const lists = { running: null, again: false };
+
+app.refreshLists = () => {
+  lists.again = true;
+  lists.running ??= (async () => {
+    while (lists.again && app.client) {
+      lists.again = false;
+      await loadLists(app.client).catch((error) => app.client && failed(error));
     }
-    this.running = false;
-  },
+    lists.running = null;
+  })();
+  return lists.running;
 };
 
-async function pages(connection, type, data, field) {
-  const all = [];
-  let cursor = null;
-  do {
-    const page = await connection.call(type, { ...data, limit: 100, ...(cursor && { cursor }) });
-    all.push(...page[field]);
-    cursor = page.next_cursor;
-  } while (cursor && all.length < 1000);
-  return all;
-}
-
 async function loadLists(connection) {
-  const joined = pages(connection, 'list_rooms', { filter: 'joined' }, 'rooms');
-  const dms = pages(connection, 'list_dms', {}, 'conversations');
-  const [rooms, conversations] = await Promise.all([joined, dms]);
-  if (connection !== client) return;
-  for (const room of rooms) model.describe(room);
-  for (const conversation of conversations) model.describeDm(conversation);
-  showLists();
-  if (model.open) view.showHead(model.open);
+  const [rooms, conversations, blocks] = await Promise.all([
+    pages('list_rooms', { filter: 'joined' }, 'rooms'), pages('list_dms', {}, 'conversations'), call('list_blocks', {}).catch(() => ({}))]);
+  if (connection !== app.client) return;
+  for (const room of rooms) app.model.describe(room);
+  for (const conversation of conversations) app.model.describeDm(conversation);
+  app.model.blocked = new Set((blocks.users ?? blocks.blocks ?? []).map((user) => user.user_id));
+  show('lists');
+  show('head');
 }
 
-function onMessage(message) {
-  const unknown = !model.rooms.has(message.room_id);
-  const room = model.receive(message);
-  if (unknown) lists.refresh();
-  if (room && room === model.open) showLog();
-  showLists();
+/** An event of a room, in order, each once. */
+function onEvent(push) {
+  const { type, data } = push;
+  const unknown = !app.model.rooms.has(data.room_id);
+  const room = app.model.apply(push, { reading: log.isReading(data.room_id) });
+  if (unknown) app.refreshLists();
+  if (type === 'message') {
+    log.onNewMessage(data, room);
+    if (app.model.isMention(data)) onMention();
+  }
+  if (type === 'message_pinned' || type === 'message_unpinned') onPin(data);
+  if (type === 'member_role_changed') onRoleChanged(room, data);
+  if (type === 'user_sanctioned' || type === 'member_kicked') onMembership(data, type);
+  if (room === app.model.open) for (const part of ['log', 'head']) show(part);
+  show('lists');
+  show('panel');
 }
 
-function onRead({ room_id, user_id, seq }) {
-  const room = model.rooms.get(room_id);
-  if (!room || user_id !== model.me.user_id || seq < room.counted_seq) return;
-  Object.assign(room, { unread: 0, read_seq: seq });
-  showLists();
+function onRoleChanged(room, { user_id: userId, role }) {
+  onMembers(room.room_id);
+  room.people = null;
+  if (userId !== me().user_id) return;
+  toast(`You are ${role === 'owner' ? 'the owner' : role} of ${room.name} now.`);
+  app.loadRoles(room).catch(() => {});
 }
 
-function onMembership({ room_id, user_id }) {
-  if (user_id === model.me.user_id || room_id !== model.openId) return;
-  refreshRoom(room_id);
-  if (!$('members').hidden) loadMembers();
+function onRead(data) {
+  if (app.model.read(data)) {
+    const room = app.model.rooms.get(data.room_id);
+    if (room.unread > 0) recount();
+  }
+  show('lists');
+  if (data.room_id === app.model.openId) show('typing');
+}
+
+/** The exact counts, where this page cannot tell them by itself. */
+const recount = debounce(async () => {
+  const { rooms } = await call('get_unread');
+  for (const row of rooms) if (app.model.rooms.has(row.room_id)) app.model.counts(row);
+  show('lists');
+}, 300);
+
+function onOnlineCount({ room_id, online_count, member_count }) {
+  const room = app.model.rooms.get(room_id);
+  if (!room) return;
+  Object.assign(room, { online_count, member_count: member_count ?? room.member_count });
+  show('head');
+}
+
+function onTyping(data) {
+  const room = app.model.typing(data, Date.now());
+  if (!room) return;
+  show('typing');
+  show('lists');
+  setTimeout(() => ['typing', 'lists'].forEach((part) => show(part)), 6_100);
+}
+
+function onMembership({ room_id: roomId, user_id: userId, username }, type) {
+  const room = app.model.rooms.get(roomId);
+  if (!room || userId === me().user_id) return;
+  app.model.knows({ user_id: userId, username });
+  room.people = null;
+  if (type === 'member_joined') room.member_count += 1;
+  if (type === 'member_left' || type === 'member_kicked') room.member_count = Math.max(0, room.member_count - 1);
+  onMembers(roomId);
+  show('head');
+}
+
+function onNotified(data) {
+  if (data.kind === 'invite') loadInvitations().catch(() => {});
+  const known = app.model.names.get(data.from_user_id);
+  if (known) {
+    onNotification(data, known);
+    return;
+  }
+  call('get_user', { user_id: data.from_user_id }).then((user) => {
+    app.model.knows(user);
+    onNotification(data, user.username);
+  }, () => onNotification(data, 'Somebody'));
+}
+
+const SANCTION_TEXTS = { warn: 'A moderator warns you', mute: 'A moderator has muted you', kick: 'A moderator has removed you', ban: 'A moderator has banned you' };
+
+function onSanction({ room_id: roomId, kind, reason }) {
+  const name = app.model.rooms.get(roomId)?.name;
+  toast(reason ?? '', { title: `${SANCTION_TEXTS[kind] ?? 'A word of a moderator'}${name ? ` (${name})` : ''}`, kind: 'warning' });
+  if (kind === 'mute') loadMutes().catch(() => {});
 }
 
 function onReset(page) {
-  const room = model.rooms.get(page.room_id);
+  const room = app.model.rooms.get(page.room_id);
   if (!room) return;
-  room.replace(page);
+  room.recent.events = [];
+  room.recent.seq = page.seq;
+  room.timeline.addPage(page, 'newest');
   room.counted_seq = Math.max(room.counted_seq, page.seq);
-  if (room === model.open) showLog({ quiet: true });
+  if (room !== app.model.open) return;
+  show('log', { toEnd: true });
+  if (openPanelName() === 'thread') reloadThread();
 }
 
-function onLost(roomId) {
-  const name = model.rooms.get(roomId)?.name;
-  model.remove(roomId);
-  showLists();
-  if (!model.open) closeRoom();
-  if (name) view.toast(`You are not in ${name} any more.`);
+const LOST = { room_deleted: 'was deleted', member_kicked: '– you were removed by a moderator', user_sanctioned: '– you were removed by a moderator' };
+
+function onLost({ room_id: roomId, reason, event }) {
+  const room = app.model.rooms.get(roomId);
+  const own = event?.actor_id === me().user_id;
+  if (roomId === app.model.openId) closeRoom();
+  app.model.remove(roomId);
+  show('lists');
+  if (room?.name && !own && reason !== 'member_left') toast(LOST[reason] ? `${room.name} ${LOST[reason]}.` : `You are not in ${room.name} any more.`);
 }
 
 function onOutbox(item) {
-  const room = model.rooms.get(item.room_id);
+  const room = app.model.rooms.get(item.room_id);
   if (!room) return;
-  if (item.status === 'sent') room.insert(ownMessage(item));
-  if (item.status === 'failed') room.failed.push(item);
-  if (room === model.open) showLog();
-}
-
-/** What the acknowledgement says is shown at once; the push of the same message_id changes nothing. */
-function ownMessage({ room_id, message_id, content, created_at }) {
-  const { user_id, username } = model.me;
-  return { room_id, message_id, seq: message_id, author_id: user_id, username, content, created_at };
+  const { user_id, username } = me();
+  if (item.status === 'sent') {
+    // What the acknowledgement says is shown at once; the push of the same message_id adds what the server has found.
+    const { room_id, message_id, content, parent_id, created_at } = item;
+    const message = { room_id, message_id, seq: message_id, author_id: user_id, username, content, parent_id, created_at };
+    if (room.timeline.loaded && !room.timeline.hasAfter) room.timeline.insert({ ...message, reactions: [], mentions: [], as_of: 0 });
+  }
+  if (item.status === 'failed') {
+    room.failed.push(item);
+    if (item.error.code === 'SANCTIONED') loadMutes().catch(() => {});
+  }
+  if (room === app.model.open) show('log');
+  if (item.parent_id) show('panel');
 }
 
 // --- the open room ---------------------------------------------------------------------------------------------------
 
-function currentHash() {
-  const match = /^#room-(\d+)$/.exec(location.hash);
-  return match ? Number(match[1]) : null;
+/** What the address names: {roomId, message?, thread?}. */
+function place() {
+  const match = /^#room-(\d+)(?:\/([mt])(\d+))?$/.exec(location.hash);
+  if (!match) return null;
+  const [, roomId, kind, id] = match;
+  return { roomId: Number(roomId), ...(kind && { [kind === 'm' ? 'message' : 'thread']: Number(id) }) };
 }
 
-function goTo(roomId) {
-  if (currentHash() === roomId) openRoom(roomId);
-  else location.hash = `room-${roomId}`;
-}
-
-/** Shows what has changed once a frame, however much came: a replay may bring thousands of events at once. */
-const paint = {
-  asked: false,
-  lists: false,
-  log: null,
-  ask() {
-    if (this.asked) return;
-    this.asked = true;
-    // No frames come in a hidden tab, but its title counts what is unread.
-    if (document.hidden) setTimeout(() => this.now(), 250);
-    else requestAnimationFrame(() => this.now());
-  },
-  now() {
-    const { lists: changed, log: options } = this;
-    Object.assign(this, { asked: false, lists: false, log: null });
-    if (changed) view.showLists(model);
-    if (options && model.open) paintLog(model.open, options);
-  },
+app.goTo = (roomId, messageId = null) => {
+  const hash = `#room-${roomId}${messageId ? `/m${messageId}` : ''}`;
+  if (location.hash === hash) openPlace();
+  else location.hash = hash;
+  if (messageId && matchMedia('(max-width: 60rem)').matches) closePanel({ focus: false });
 };
 
-function showLists() {
-  paint.lists = true;
-  paint.ask();
-}
+/** The address follows what is open, so that a reload comes back to it. */
+app.rememberPlace = () => {
+  const { openId } = app.model;
+  if (openId === null) return;
+  const thread = openThreadId();
+  history.replaceState(null, '', `#room-${openId}${thread ? `/t${thread}` : ''}`);
+};
 
-/** `quiet`: nothing of it is news for a screen reader; `toEnd`: the newest message comes into sight. */
-function showLog(options = {}) {
-  paint.log = { ...paint.log, ...options };
-  paint.ask();
-}
-
-function paintLog(room, options) {
-  if (view.atEnd()) room.trim();
-  view.showLog(room, client.unsent(room.room_id), model.me, explain, options);
-  $('jump').hidden = view.atEnd();
-  read.soon();
+async function openPlace() {
+  const { roomId, message, thread } = place() ?? {};
+  if (roomId === undefined) {
+    closeRoom();
+    return;
+  }
+  openRoom(roomId, { focus: !message && !thread, jump: message });
+  const room = app.model.open;
+  if (thread && room) openThread(room, thread, { focus: false });
 }
 
 function closeRoom() {
-  if (model.open) model.open.draft = $('draft').value;
-  model.openId = null;
+  onRoomChanged();
+  app.model.openId = null;
   $('welcome').hidden = false;
   $('conversation').hidden = true;
-  $('members').hidden = true;
   $('chat').dataset.pane = 'list';
   if (location.hash) history.replaceState(null, '', location.pathname);
-  showLists();
+  show('lists');
 }
 
-function openRoom(roomId, { focus = true } = {}) {
-  const room = model.rooms.get(roomId);
+function openRoom(roomId, { focus = true, jump = null } = {}) {
+  const room = app.model.rooms.get(roomId);
   if (!room) {
     closeRoom();
     return;
   }
-  const another = model.openId !== roomId || $('conversation').hidden;
+  const another = app.model.openId !== roomId || $('conversation').hidden;
   if (another) {
-    if (model.open) model.open.draft = $('draft').value;
-    model.openId = roomId;
-    $('draft').value = room.draft;
-    $('composer-error').textContent = '';
-    showMembersPanel(false);
+    onRoomChanged();
+    app.model.openId = roomId;
+    Object.assign(room, { marker: room.unread > 0 ? room.read_seq : null, marked_unread: room.unread });
+    composer.load();
     $('welcome').hidden = true;
     $('conversation').hidden = false;
     $('chat').dataset.pane = 'room';
-    if (!room.name) lists.refresh();
+    if (!room.name) app.refreshLists();
   }
-  view.showHead(room);
-  showLists();
-  showLog();
-  if (!room.loaded) loadNewest(room);
-  if (!client.follows(roomId)) client.subscribe(roomId).catch(complain);
+  for (const part of ['head', 'lists', 'log', 'typing']) show(part);
+  if (jump) log.jumpTo(jump).catch(failed);
+  else if (!room.timeline.loaded) log.loadNewest(room).catch(failed);
+  enterRoom(room).catch(failed);
   if (focus && another) (matchMedia('(pointer: coarse)').matches ? $('room-title') : $('draft')).focus();
 }
 
-async function loadNewest(room) {
-  if (room.loading) return;
-  room.loading = true;
-  try {
-    room.addPage(await client.history(room.room_id, { limit: PAGE }));
-    if (room === model.open) showLog({ quiet: true, toEnd: true });
-  } catch (error) {
-    if (room === model.open) complain(error);
-  }
-  room.loading = false;
+/** Learns the caller's role and rights in a room, once a connection. */
+async function enterRoom(room) {
+  if (room.kind === 'dm' || room.entered) return;
+  room.entered = true;
+  const { room_id: roomId } = room;
+  const [reply] = await Promise.all([app.client.subscribe(roomId), app.loadRoles(room).catch(() => {})]);
+  if (reply.room) app.model.describe(reply.room);
+  Object.assign(room, { role: reply.role ?? room.role, online_count: reply.online_count ?? room.online_count });
+  for (const part of ['head', 'log', 'panel']) show(part);
 }
 
-async function loadOlder() {
-  const room = model.open;
-  if (!room?.has_more || room.loading) return;
-  room.loading = true;
-  try {
-    room.addPage(await client.history(room.room_id, { before_id: room.oldest_id, limit: PAGE }));
-    if (room === model.open) showLog({ quiet: true });
-  } catch (error) {
-    complain(error);
-  }
-  room.loading = false;
-}
-
-async function refreshRoom(roomId) {
-  const { room } = await client.call('get_room', { room_id: roomId }).catch(() => ({}));
-  if (!room || !model.rooms.has(roomId)) return;
-  model.describe(room);
-  if (roomId === model.openId) view.showHead(model.open);
-}
-
-/** Marks as read what somebody has before their eyes, a moment after it came. */
-const read = {
-  timer: null,
-  soon() {
-    if (this.timer === null) this.timer = setTimeout(() => this.now(), 300);
-  },
-  async now() {
-    this.timer = null;
-    const room = model.open;
-    const seq = room?.newest?.seq;
-    if (!seq || document.hidden || !view.atEnd() || (room.unread === 0 && room.read_seq >= seq)) return;
-    Object.assign(room, { unread: 0, read_seq: seq });
-    showLists();
-    try {
-      await client.call('mark_read', { room_id: room.room_id, seq });
-    } catch {
-      // Not worth a word: the next message, or the next visit, marks it again.
-    }
-  },
+app.loadRoles = async (room) => {
+  const { roles } = await call('list_roles', { room_id: room.room_id });
+  room.roles = new Map(roles.map((role) => [role.name, role]));
+  for (const part of ['head', 'log', 'panel']) show(part);
 };
 
-// --- writing ---------------------------------------------------------------------------------------------------------
+function subtitle(room) {
+  if (room.kind === 'dm') {
+    if (room.isGroup) return count(room.users.length + 1, 'person', 'people');
+    const { status, message } = app.model.presence.get(room.users[0]?.user_id) ?? {};
+    return [isHere(status) ? statusName(status) : 'Offline', isHere(status) && message].filter(Boolean).join(' · ');
+  }
+  const online = room.online_count > 0 ? `${room.online_count.toLocaleString()} online` : '';
+  const facts = [count(room.member_count, 'member'), online, room.visibility === 'private' && 'private', room.archived && 'archived'];
+  return [...facts, room.topic].filter(Boolean).join(' · ');
+}
 
-function onSend(event) {
-  event.preventDefault();
-  const draft = $('draft');
-  const content = draft.value.trim();
-  const max = client.limits.max_message_length || Infinity;
-  const length = [...content].length;
-  $('composer-error').textContent = length > max ? `This message is too long: ${length} of ${max} characters.` : '';
-  if (!content || length > max) {
-    draft.focus();
+function paintHead() {
+  const room = app.model.open;
+  if (!room) return;
+  $('room-title').textContent = room.title;
+  $('room-subtitle').textContent = subtitle(room);
+  $('room-subtitle').title = room.description || '';
+  composer.show(room.kind === 'dm' ? `Message ${room.name}` : `Message #${room.name}`);
+}
+
+function paintTyping() {
+  const room = app.model.open;
+  if (!room) return;
+  const text = typingText(room) || log.seenText(room);
+  if ($('typing').textContent !== text) $('typing').textContent = text;
+}
+
+// --- the menu of a room ----------------------------------------------------------------------------------------------
+
+function openRoomMenu() {
+  const room = app.model.open;
+  const dm = room.kind === 'dm';
+  const other = dm && !room.isGroup ? room.users[0] : null;
+  openMenu($('room-menu'), [
+    !dm && app.model.can(room, 'invite') && { label: 'Invite people…', icon: 'plus', action: () => invite(room) },
+    hasSettings(room) && { label: 'Room settings…', icon: 'settings', action: () => openSettings(room) },
+    { label: dm ? 'People' : 'Members', icon: 'users', action: app.showMembers },
+    { label: 'Pinned messages', icon: 'pin', action: () => openPanel('pins') },
+    { label: 'Go to the beginning', icon: 'up', action: log.toBeginning }, null,
+    other && { label: room.is_blocked ? `Unblock ${room.name}` : `Block ${room.name}…`, icon: 'ban', action: () => app.toggleBlock(other.user_id, room.is_blocked) },
+    !dm && { label: 'Leave room…', icon: 'leave', danger: true, action: () => leaveRoom(room) },
+  ].filter((item) => item !== false), room.name);
+}
+
+function leaveRoom(room) {
+  if (room.role === 'owner') {
+    confirmDialog(`${room.name} is yours`, 'An owner cannot leave. Hand the room over to somebody first (Members, “Make owner…”), or delete it.',
+      { label: 'Show members', danger: false, run: app.showMembers });
     return;
   }
-  draft.value = '';
-  client.send(model.openId, content);
-  showLog({ toEnd: true });
-  draft.focus();
-}
-
-function onDraftKey(event) {
-  if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return;
-  event.preventDefault();
-  $('composer').requestSubmit();
-}
-
-function onLogClick({ target }) {
-  const { retry, discard } = target.dataset;
-  const id = retry ?? discard;
-  const room = model.open;
-  const item = room?.failed.find((failed) => failed.client_id === id);
-  if (!item) return;
-  room.failed = room.failed.filter((failed) => failed !== item);
-  if (retry) client.send(room.room_id, item.content);
-  showLog();
-  $('draft').focus();
-}
-
-// --- rooms, people, members ------------------------------------------------------------------------------------------
-
-/** Asks while somebody types; only the answer to the last question is shown. */
-function finder(input, state, ask, show, none) {
-  let last = 0;
-  let timer = null;
   const run = async () => {
-    last += 1;
-    const mine = last;
-    try {
-      const found = await ask(input.value.trim());
-      if (mine !== last) return;
-      show(found);
-      state.textContent = found.length ? '' : none;
-    } catch (error) {
-      if (mine === last) state.textContent = explain(error);
-    }
+    await app.client.leave(room.room_id);
+    if (room.room_id === app.model.openId) closeRoom();
+    app.model.remove(room.room_id);
+    show('lists');
+    announce(`You have left ${room.name}`);
   };
-  input.addEventListener('input', () => {
-    clearTimeout(timer);
-    timer = setTimeout(run, 200);
-  });
-  return run;
-}
-
-async function findRooms(query) {
-  const { rooms } = await client.call('list_rooms', { filter: 'public', limit: 50, ...(query && { query }) });
-  return rooms;
-}
-
-async function findUsers(query) {
-  const { users } = await client.call('list_users', { limit: 50, ...(query && { query }) });
-  return users.filter((user) => user.user_id !== model.me.user_id);
-}
-
-const showRooms = (rooms) => view.showRoomResults(rooms, (id) => model.rooms.has(id));
-const showPeople = view.showPeopleResults;
-const searchRooms = finder($('room-query'), $('room-results-state'), findRooms, showRooms, 'No public room found.');
-const searchPeople = finder($('people-query'), $('people-results-state'), findUsers, showPeople, 'Nobody found.');
-
-function openDialog(id, input, search) {
-  input.value = '';
-  $(id).showModal();
-  input.focus();
-  search();
-}
-
-const openRooms = () => openDialog('rooms-dialog', $('room-query'), searchRooms);
-const openPeople = () => openDialog('people-dialog', $('people-query'), searchPeople);
-
-async function joinRoom(roomId) {
-  if (!model.rooms.has(roomId)) {
-    const reply = await client.join(roomId);
-    const room = model.describe(reply.room);
-    Object.assign(room, { unread: reply.unread_count ?? 0, counted_seq: Math.max(room.counted_seq, reply.seq) });
-  }
-  $('rooms-dialog').close();
-  goTo(roomId);
-}
-
-async function onCreateRoom(event) {
-  event.preventDefault();
-  const [name, topic] = [$('new-room-name').value.trim(), $('new-room-topic').value.trim()];
-  $('create-room-error').textContent = name ? '' : 'Please give the room a name.';
-  if (!name) {
-    $('new-room-name').focus();
-    return;
-  }
-  try {
-    const { room } = await client.createRoom({ name, ...(topic && { topic }) });
-    Object.assign(model.describe(room), { counted_seq: room.seq });
-    $('create-room').reset();
-    $('rooms-dialog').close();
-    goTo(room.room_id);
-  } catch (error) {
-    $('create-room-error').textContent = explain(error);
-  }
-}
-
-async function messageUser(userId) {
-  const { conversation_id } = await client.createDm(userId);
-  if (!model.rooms.get(conversation_id)?.name) {
-    model.room(conversation_id, 'dm');
-    await loadLists(client);
-  }
-  $('people-dialog').close();
-  goTo(conversation_id);
-}
-
-async function leaveRoom() {
-  const roomId = model.openId;
-  $('leave-dialog-text').textContent = `You can come back to ${model.open.name} as long as it is open to you.`;
-  $('leave-dialog').returnValue = 'stay';
-  $('leave-dialog').showModal();
-  await new Promise((resolve) => $('leave-dialog').addEventListener('close', resolve, { once: true }));
-  if ($('leave-dialog').returnValue !== 'leave') return;
-  await client.leave(roomId);
-  model.remove(roomId);
-  closeRoom();
-  $('open-rooms').focus();
-}
-
-let membersCursor = null;
-let members = [];
-
-async function loadMembers({ more = false } = {}) {
-  const roomId = model.openId;
-  const from = more ? { cursor: membersCursor } : {};
-  const page = await client.call('get_members', { room_id: roomId, limit: 100, ...from });
-  if (roomId !== model.openId) return;
-  members = more ? [...members, ...page.members] : page.members;
-  membersCursor = page.next_cursor ?? null;
-  view.showMembers(members, model.me);
-  $('more-members').hidden = !membersCursor;
-}
-
-function showMembersPanel(shown) {
-  $('members').hidden = !shown;
-  $('toggle-members').setAttribute('aria-expanded', String(shown));
-  if (!shown) return;
-  loadMembers().catch(complain);
-  $('members-heading').focus();
-}
-
-function closeMembers() {
-  showMembersPanel(false);
-  $('toggle-members').focus();
+  const back = room.visibility === 'private' ? 'You can come back only if somebody invites you again.' : 'You can come back whenever you like.';
+  confirmDialog(`Leave ${room.name}?`, back, { label: 'Leave room', run });
 }
 
 // --- wiring ----------------------------------------------------------------------------------------------------------
@@ -587,91 +428,112 @@ function onClick(id, handler) {
     try {
       await handler();
     } catch (error) {
-      complain(error);
+      failed(error);
     }
   });
 }
 
-/** Clicks on the buttons of a list, by the name of their data attribute. */
-function onListClick(id, name, handler) {
-  $(id).addEventListener('click', async (event) => {
-    const button = event.target.closest(`[data-${name}]`);
-    if (!button) return;
-    button.disabled = true;
-    try {
-      await handler(Number(button.dataset[name]));
-    } catch (error) {
-      complain(error);
-    }
-    button.disabled = false;
-  });
-}
+Object.assign(app, {
+  joinRoom, messageUser, invite, openThread, openPerson, openStatus, showEdits, showReactions, toggleBlock,
+  showMembers: () => openPanel('members', { roomId: app.model.openId }),
+  showInvitations: () => $('invitation-list').querySelector('button')?.focus(),
+  insert(text) {
+    const area = $('draft');
+    area.setRangeText(text, area.selectionStart, area.selectionEnd, 'end');
+    area.focus();
+  },
+});
 
 function wire() {
-  $('sign-in-form').addEventListener('submit', onSignIn);
-  $('composer').addEventListener('submit', onSend);
-  $('create-room').addEventListener('submit', onCreateRoom);
-  $('draft').addEventListener('keydown', onDraftKey);
-  $('log').addEventListener('click', onLogClick);
-  $('switch-mode').addEventListener('click', () => setMode(!registering));
-  onClick('sign-out', () => client.signOut());
-  onClick('connect-now', () => (client.status.state === 'stopped' ? client.start() : client.nudge()));
+  onFailure((error) => {
+    if (!error.code) console.error(error);
+    toast(explain(error), { kind: 'warning' });
+  });
+  wireSignIn(enter);
+  wireSidebar();
+  wirePanel(onClick);
+  log.wireLog(onClick);
+  const send = (content) => {
+    const { openId } = app.model;
+    if (app.model.open.timeline.hasAfter) log.toLatest().catch(failed);
+    app.client.send(openId, content);
+    show('log', { toEnd: true });
+  };
+  composer = new Composer($('composer'), { room: () => app.model.open, onSend: send, editLast: log.editLast });
+  paints('head', paintHead);
+  paints('log', (options) => app.model.open && log.paintLog(options));
+  paints('typing', paintTyping);
+  onClick('connect-now', () => (app.client.status.state === 'stopped' ? app.client.start() : app.client.nudge()));
   for (const id of ['open-rooms', 'open-rooms-empty', 'welcome-rooms']) onClick(id, openRooms);
   for (const id of ['open-people', 'open-people-empty', 'welcome-people']) onClick(id, openPeople);
+  onClick('me-button', () => openMe($('me-button')));
+  onClick('room-menu', openRoomMenu);
+  onClick('show-members', () => togglePanel('members', { roomId: app.model.openId }));
+  onClick('show-pins', () => togglePanel('pins'));
+  for (const id of ['show-search', 'open-search']) onClick(id, () => togglePanel('search'));
+  onClick('show-mentions', () => togglePanel('mentions'));
+  onClick('open-switcher', openSwitcher);
   onClick('back', () => {
     const button = document.querySelector('.room-button[aria-current]');
     closeRoom();
     button?.focus();
   });
-  onClick('leave', leaveRoom);
-  onClick('toggle-members', () => showMembersPanel($('members').hidden));
-  onClick('close-members', closeMembers);
-  $('members').addEventListener('keydown', (event) => event.key === 'Escape' && closeMembers());
-  onClick('more-members', () => loadMembers({ more: true }));
-  onClick('load-older', loadOlder);
-  onClick('jump', view.scrollToEnd);
-  for (const list of ['room-list', 'dm-list']) onListClick(list, 'room', async (id) => goTo(id));
-  onListClick('room-results', 'join', joinRoom);
-  for (const list of ['people-results', 'member-list']) onListClick(list, 'user', messageUser);
-  for (const button of document.querySelectorAll('[data-close]')) {
-    button.addEventListener('click', () => button.closest('dialog').close());
+  for (const id of ['room-list', 'dm-list']) {
+    $(id).addEventListener('click', ({ target }) => {
+      const { room } = target.closest('.room-button')?.dataset ?? {};
+      if (room) app.goTo(Number(room));
+    });
   }
-  $('scroller').addEventListener('scroll', onScroll, { passive: true });
-  view.stayAtEnd();
+  wireKeys();
   wireWindow();
 }
 
-function onScroll() {
-  if (!model.open) return;
-  const end = view.atEnd();
-  $('jump').hidden = end;
-  if (end) read.soon();
-  if ($('scroller').scrollTop < 120) loadOlder();
+/** The room before or after the open one in the list. */
+function step(by, unreadOnly) {
+  const all = [...app.model.joinedRooms, ...app.model.conversations];
+  const at = all.indexOf(app.model.open);
+  const rooms = unreadOnly ? all.filter((room) => room.unread > 0 || room === app.model.open) : all;
+  const from = unreadOnly ? rooms.indexOf(app.model.open) : at;
+  if (rooms.length) app.goTo(rooms[(from + by + rooms.length) % rooms.length].room_id);
+}
+
+function wireKeys() {
+  document.addEventListener('keydown', (event) => {
+    if (!app.client || document.querySelector('dialog[open]') || event.isComposing) return;
+    const control = event.ctrlKey || event.metaKey;
+    const typing = /^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName);
+    const key = event.key.toLowerCase();
+    const by = { arrowup: -1, arrowdown: 1 }[key];
+    let act = null;
+    if (control && !event.shiftKey && key === 'k') act = openSwitcher;
+    else if (control && event.shiftKey && key === 'f') act = () => openPanel('search');
+    else if (event.altKey && by) act = () => step(by, event.shiftKey);
+    else if (key === '?' && !typing && !control) act = openShortcuts;
+    if (!act) return;
+    event.preventDefault();
+    act();
+  });
 }
 
 function wireWindow() {
   window.addEventListener('hashchange', () => {
-    if (!client) return;
-    const roomId = currentHash();
-    if (roomId === null) closeRoom();
-    else openRoom(roomId);
+    if (app.client) openPlace();
   });
-  window.addEventListener('online', () => client?.nudge());
+  window.addEventListener('online', () => app.client?.nudge());
   document.addEventListener('visibilitychange', () => {
-    if (document.hidden || !client) return;
-    client.nudge();
-    read.soon();
+    if (document.hidden || !app.client) return;
+    app.client.nudge();
+    log.read.soon();
   });
   window.addEventListener('beforeunload', (event) => {
-    if (client?.unsentCount) event.preventDefault();
+    if (app.client?.unsentCount) event.preventDefault();
   });
   window.addEventListener('storage', ({ key, newValue }) => {
-    if (key === SESSION_KEY && !newValue && client) leaveChat('');
+    if (key === SESSION_KEY && !newValue && app.client) leaveChat('');
   });
 }
 
 wire();
-setMode(false);
 const session = sessions.load();
 if (session) enter(session);
 else showSignIn();

@@ -31,7 +31,7 @@
 //   state {state, retry_in_ms?, code?, reason?}   connecting | syncing | online | waiting | stopped
 //   ready (the data of auth_success) · sync {rooms} (the rows of get_unread, on each connect, before any replay)
 //   push:<type> (data of that push; sequenced ones in order) · push {type, data}
-//   reset {room_id, reason, seq, messages, has_more} · room_lost {room_id, reason}
+//   reset {room_id, reason, seq, messages, has_more} · room_lost {room_id, reason, event}
 //   outbox (an item whose status changed) · tokens (session) · signed_out {reason} · draining {reconnect_after_ms}
 // A new command of the protocol needs no change here: `client.call(type, data)`, and its pushes arrive as push:<type>.
 
@@ -264,9 +264,9 @@ export class VezaClient {
   }
 
   /** One command, repeated over retryable refusals and lost connections until `timeoutMs`; resolves to the reply's
-   * data. Use it for commands that may be repeated (all but edits and the like; sending has `send`).
+   * data. `once`: repeated only if nothing has happened for certain (sending has `send`, which is safe to repeat).
    * `apply(data)` runs before any later frame is looked at. */
-  async call(type, data = {}, { timeoutMs = CALL_TIMEOUT_MS, apply = null } = {}) {
+  async call(type, data = {}, { timeoutMs = CALL_TIMEOUT_MS, apply = null, once = false } = {}) {
     const deadline = this.#env.now() + timeoutMs;
     for (let attempt = 0; ; attempt += 1) {
       const link = await this.#authenticated(deadline - this.#env.now());
@@ -275,10 +275,17 @@ export class VezaClient {
         return await this.#command(link, type, data, { timeoutMs: left, apply });
       } catch (error) {
         const wait = error.code === 'DISCONNECTED' ? 0 : (error.retry_after_ms ?? this.#jitter(attempt));
-        if (!error.retryable || this.#env.now() + wait >= deadline) throw error;
+        const final = !error.retryable || (once && !NOTHING_HAPPENED.has(error.code));
+        if (final || this.#env.now() + wait >= deadline) throw error;
         await this.#sleep(wait);
       }
     }
+  }
+
+  /** A command whose answer is of no interest; nothing at all while there is no connection. */
+  tell(type, data = {}) {
+    const link = this.#link;
+    if (link?.synced && !(link.socket.readyState > 1)) link.socket.send(JSON.stringify({ type, data }));
   }
 
   /** Becomes a member and follows the room. */
@@ -306,10 +313,11 @@ export class VezaClient {
     return this.call('create_room', data, { apply });
   }
 
-  /** The conversation with one user. */
-  createDm(userId) {
+  /** The conversation with one user, or (with a list of ids) a new group. */
+  createDm(whom) {
     const apply = (dm) => this.#adopt(dm.conversation_id, 'dm', dm.duplicate ? null : 0);
-    return this.call('create_dm', { user_id: userId, client_id: newClientId() }, { apply });
+    const users = Array.isArray(whom) ? { user_ids: whom } : { user_id: whom };
+    return this.call('create_dm', { ...users, client_id: newClientId() }, { apply });
   }
 
   /** A page of history: {messages, has_more, seq}; `page` is {before_id?, after_id?, around_id?, limit?}. */
@@ -523,6 +531,10 @@ export class VezaClient {
       this.#adopt(data.conversation_id, 'dm', 0);
     }
     this.#emitPush(push);
+    // The same user has left the room on another connection.
+    if (type === 'member_left' && data.user_id === this.user?.user_id && this.follows(data.room_id)) {
+      this.#lose(data.room_id, type);
+    }
   }
 
   #emitPush(push) {
@@ -682,13 +694,21 @@ export class VezaClient {
 
   #deliverAll(track, pushes) {
     for (const push of pushes) {
-      const { type, data } = push;
       this.#emitPush(push);
-      if (type === 'room_deleted' || (type === 'member_kicked' && data.user_id === this.user?.user_id)) {
-        this.#lose(track.roomId, type);
+      const reason = this.#endOfMembership(push);
+      if (reason) {
+        this.#lose(track.roomId, reason, push.data);
         return;
       }
     }
+  }
+
+  /** Why this event is the last one of its room that this user gets; null: it is not. */
+  #endOfMembership({ type, data }) {
+    if (type === 'room_deleted') return type;
+    if (data.user_id !== this.user?.user_id) return null;
+    if (type === 'member_kicked') return type;
+    return type === 'user_sanctioned' && ['kick', 'ban'].includes(data.kind) ? type : null;
   }
 
   #follow(type, roomId) {
@@ -714,9 +734,9 @@ export class VezaClient {
     for (const item of unsent) this.#settle(item, 'failed', new VezaError(gone));
   }
 
-  #lose(roomId, reason) {
+  #lose(roomId, reason, event = null) {
     this.#forget(roomId);
-    this.#emit('room_lost', { room_id: roomId, reason });
+    this.#emit('room_lost', { room_id: roomId, reason, ...(event && { event }) });
   }
 
   // --- outbox ----------------------------------------------------------------------------------------------------
