@@ -32,7 +32,7 @@ browser-test:
 	.ci/tools node chromium
 	$(CARGO) build --workspace --bin chat-server
 	cd loadtest/browser && npm ci --no-audit --no-fund
-	cd loadtest/browser && node --test client.test.mjs
+	cd loadtest/browser && node --test client.test.mjs model.test.mjs
 	cd loadtest/browser && node browser-test.mjs --server "$(abspath $(TARGET))/debug/chat-server"
 
 lint:

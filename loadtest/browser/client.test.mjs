@@ -409,6 +409,98 @@ test('join follows the room from the seq of the reply; leave ends it', async () 
   assert.equal(client.follows(5), false);
 });
 
+const ENDS = [
+  // push, its fields, whether it ends the user's membership
+  ['member_kicked', { user_id: 1 }, true], ['member_kicked', { user_id: 2 }, false],
+  ['user_sanctioned', { user_id: 1, kind: 'ban' }, true], ['user_sanctioned', { user_id: 1, kind: 'kick' }, true],
+  ['user_sanctioned', { user_id: 1, kind: 'mute' }, false], ['user_sanctioned', { user_id: 2, kind: 'ban' }, false],
+  ['room_deleted', { actor_id: 2 }, true], ['room_updated', { room: {} }, false], ['void', {}, false],
+];
+for (const [type, fields, ends] of ENDS) {
+  test(`${type} ${JSON.stringify(fields)}: ${ends ? 'the last that one hears of the room' : 'an event like any other'}`, async () => {
+    const { server, client, messages, online } = setup();
+    server.room(5);
+    await online();
+    const [lost, types] = [[], []];
+    client.on('room_lost', ({ room_id, reason, event }) => lost.push([room_id, reason, event.seq]));
+    client.on('push', (push) => types.push(push.type));
+    server.change(5, type, fields);
+    assert.deepEqual(types, [type]);
+    assert.deepEqual(lost, ends ? [[5, type, 1]] : []);
+    assert.equal(client.follows(5), !ends);
+    if (!ends) server.post(5, 'after');
+    assert.deepEqual(messages, ends ? [] : ['5:2']);
+  });
+}
+
+test('events of all kinds are one sequence: missed ones are replayed in order, between the messages', async () => {
+  const { server, client, online, comeBack } = setup();
+  server.room(5);
+  await online();
+  const seen = [];
+  client.on('push', ({ type, data }) => seen.push(`${data.seq} ${type}`));
+  server.post(5, 'a');
+  server.change(5, 'reaction_added', { message_id: 1, emoji: '👍', user_id: 2, count: 1 }, { live: false });
+  server.change(5, 'message_edited', { message_id: 1, content: 'b' }, { live: false });
+  server.change(5, 'message_pinned', { message_id: 1 });
+  await settled();
+  const expected = ['1 message', '2 reaction_added', '3 message_edited', '4 message_pinned'];
+  assert.deepEqual(seen, expected, 'a gap of changes is filled like one of messages');
+  server.change(5, 'void', {}, { live: false });
+  server.change(5, 'message_deleted', { message_id: 1 }, { live: false });
+  await comeBack();
+  assert.deepEqual(seen, [...expected, '5 void', '6 message_deleted']);
+});
+
+test('the same user leaves a room on another connection: it is followed no more', async () => {
+  const { server, client, online } = setup();
+  server.room(5);
+  await online();
+  const lost = [];
+  client.on('room_lost', ({ reason }) => lost.push(reason));
+  server.socket.push('member_left', { room_id: 5, user_id: 2, username: 'bob' });
+  server.socket.push('member_left', { room_id: 5, user_id: 1, username: 'me' });
+  server.socket.push('member_left', { room_id: 5, user_id: 1, username: 'me' });
+  assert.deepEqual(lost, ['member_left']);
+});
+
+test('call, once: repeated where nothing has happened, not where that is unknown', async () => {
+  const { server, client, clock, online } = setup();
+  await online();
+  const refusals = ['OVERLOADED', 'STORE_UNAVAILABLE'];
+  server.intercept = (socket, frame) => {
+    if (frame.type !== 'edit_message') return false;
+    socket.refuse(frame, refusals.shift(), { retryable: true, retry_after_ms: 10 });
+    return true;
+  };
+  const refused = assert.rejects(client.call('edit_message', { message_id: 1 }, { once: true }), { code: 'STORE_UNAVAILABLE' });
+  await clock.advance(1_000);
+  await refused;
+  assert.equal(server.seen('edit_message').length, 2);
+});
+
+test('tell: sent without an id while online, dropped otherwise', async () => {
+  const { server, client, online } = setup();
+  client.tell('typing', { room_id: 5, is_typing: true });
+  await online();
+  client.tell('typing', { room_id: 5, is_typing: true });
+  assert.deepEqual(server.seen('typing').map(({ id, data }) => [id, data.room_id]), [[undefined, 5]]);
+  server.socket.end(1006);
+  client.tell('typing', { room_id: 5, is_typing: false });
+  assert.equal(server.seen('typing').length, 1);
+});
+
+test('a group is made of a list of users, a pair of one', async () => {
+  const { server, client, online } = setup();
+  await online();
+  server.intercept = (socket, frame) => frame.type === 'create_dm'
+    && (socket.reply(frame, 'dm_created', { conversation_id: 9, user_ids: [1, 2, 3], duplicate: false }), true);
+  await client.createDm([2, 3]);
+  await client.createDm(2);
+  assert.deepEqual(server.seen('create_dm').map(({ data }) => [data.user_ids, data.user_id]), [[[2, 3], undefined], [undefined, 2]]);
+  assert.equal(client.follows(9), true);
+});
+
 test('tokens: token_expiring renews inside the connection, in the first half of what is left', async () => {
   const { server, client, clock, online } = setup({ session: { expires_at: 1_060_000 } });
   await online();

@@ -115,6 +115,16 @@ export class FakeServer {
     return data;
   }
 
+  /** Appends an event of another kind. */
+  change(roomId, type, fields, { live = true } = {}) {
+    const { events } = this.rooms.get(roomId);
+    const data = { room_id: roomId, seq: events.length + 1, ...fields };
+    events.push({ type, data });
+    if (live) this.socket.push(type, data);
+  }
+
+  on_typing() {}
+
   /** Frames of one type that the server has seen. */
   seen(type) {
     return this.log.filter((frame) => frame.type === type);

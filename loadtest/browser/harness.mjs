@@ -2,7 +2,7 @@
 // on the same port and data, headless Chromium, and a page with its user.
 
 import { spawn } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { chromium } from 'playwright-core';
@@ -85,7 +85,24 @@ export class Server {
 }
 
 export function launchBrowser() {
-  return chromium.launch({ executablePath: option('chromium', '/usr/bin/chromium'), headless: true, args: FLAGS });
+  // Files that come from elsewhere than the server may not speak to it without this.
+  const args = option('web') ? [...FLAGS, '--disable-features=LocalNetworkAccessChecks'] : FLAGS;
+  return chromium.launch({ executablePath: option('chromium', '/usr/bin/chromium'), headless: true, args });
+}
+
+const TYPES = { html: 'text/html', js: 'text/javascript', css: 'text/css', svg: 'image/svg+xml' };
+
+/** `--web DIR`: the page's files come from there instead of out of the binary, for work on the client. */
+async function filesFrom(context, server, dir) {
+  await context.route((url) => url.origin === server.url && !url.pathname.startsWith('/api/'), async (route) => {
+    const path = new URL(route.request().url()).pathname;
+    const file = path === '/' ? 'index.html' : path.slice(1);
+    try {
+      await route.fulfill({ body: readFileSync(join(dir, file)), contentType: TYPES[file.split('.').pop()] });
+    } catch {
+      await route.continue();
+    }
+  });
 }
 
 /** One user in a browser profile of their own, with the words that a person would use for what is on the page. */
@@ -93,6 +110,7 @@ export class User {
   /** Opens the page. Whatever goes wrong in it is kept in `faults`. */
   static async open(browser, server, name, options = {}) {
     const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
+    if (option('web')) await filesFrom(context, server, option('web'));
     return User.#at(context, server, name);
   }
 
@@ -124,6 +142,18 @@ export class User {
     await this.online();
   }
 
+  async signOut() {
+    await this.page.locator('#me-button').click();
+    await this.page.getByRole('menuitem', { name: 'Sign out' }).click();
+  }
+
+  async logIn() {
+    await this.page.getByLabel('Username').fill(this.name);
+    await this.page.getByLabel('Password').fill(`password of ${this.name}`);
+    await this.page.getByRole('button', { name: 'Log in' }).click();
+    await this.online();
+  }
+
   online() {
     return this.page.locator('#connection[data-state="online"]').waitFor();
   }
@@ -132,11 +162,14 @@ export class User {
     return this.page.locator('#connection:not([data-state="online"]):not([data-state="syncing"])').waitFor();
   }
 
-  async createRoom(name, topic = '') {
+  // --- rooms and people --------------------------------------------------------------------------------------------
+
+  async createRoom(name, { topic = '', hidden = false } = {}) {
     const { page } = this;
     await page.getByRole('button', { name: 'Find or create a room' }).click();
     await page.getByLabel('Name', { exact: true }).fill(name);
     await page.getByLabel('Topic').fill(topic);
+    if (hidden) await page.getByLabel('Private').check();
     await page.getByRole('button', { name: 'Create room' }).click();
     await this.inRoom(name);
   }
@@ -153,8 +186,14 @@ export class User {
     return this.page.locator('#room-title', { hasText: name }).waitFor();
   }
 
+  /** The entry of a room or conversation in the list. */
+  entry(name) {
+    const exact = new RegExp(`^${name.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')}$`);
+    return this.page.locator('.sidebar .room-button', { has: this.page.locator('.name', { hasText: exact }) });
+  }
+
   async openRoom(name) {
-    await this.page.locator('.room-button', { hasText: name }).click();
+    await this.entry(name).click();
     await this.inRoom(name);
   }
 
@@ -163,9 +202,27 @@ export class User {
     const { page } = this;
     await page.getByRole('button', { name: 'Message somebody' }).first().click();
     await page.getByLabel('Find a user').fill(other);
-    await page.locator('#people-results').getByRole('button', { name: `Message ${other}`, exact: true }).click();
+    await page.getByRole('button', { name: `Message ${other}`, exact: true }).click();
     await this.inRoom(other);
   }
+
+  /** Chooses from the menu of the open room. */
+  async roomMenu(item) {
+    await this.page.getByRole('button', { name: 'More about this room' }).click();
+    await this.page.getByRole('menuitem', { name: item }).click();
+  }
+
+  /** Opens the list of members and the menu of one of them. */
+  async personMenu(name) {
+    const { page } = this;
+    if (!(await page.locator('#panel[data-panel="members"]:not([hidden])').isVisible())) {
+      await page.getByRole('button', { name: 'Members', exact: true }).click();
+    }
+    await page.locator('.person', { hasText: name }).click();
+    await page.getByRole('menu', { name }).waitFor();
+  }
+
+  // --- messages ----------------------------------------------------------------------------------------------------
 
   /** Types and sends, without waiting for the acknowledgement. */
   async say(text) {
@@ -173,29 +230,72 @@ export class User {
     await this.page.keyboard.press('Enter');
   }
 
+  /** A message of the log by its text. */
+  messageOf(text, place = '#log') {
+    return this.page.locator(`${place} .message`, { has: this.page.locator('.content', { hasText: text }) }).last();
+  }
+
+  /** Chooses from the menu of a message. */
+  async act(text, item, place = '#log') {
+    const node = this.messageOf(text, place);
+    await node.hover();
+    await node.getByRole('button', { name: 'More actions' }).click();
+    await this.page.getByRole('menuitem', { name: item }).click();
+  }
+
+  /** The words of the items that the menu of a message offers. */
+  async offered(text) {
+    const node = this.messageOf(text);
+    await node.hover();
+    await node.getByRole('button', { name: 'More actions' }).click();
+    const items = await this.page.locator('.menu .menu-label').allTextContents();
+    await this.page.keyboard.press('Escape');
+    return items;
+  }
+
   /** The messages on the page, in order; those not acknowledged yet are marked. */
-  texts() {
-    return this.page.locator('#log .message').evaluateAll((nodes) => nodes.map((node) => {
+  texts(place = '#log') {
+    return this.page.locator(`${place} .message`).evaluateAll((nodes) => nodes.map((node) => {
       return (node.dataset.status ? `(${node.dataset.status}) ` : '') + node.querySelector('.content').textContent;
     }));
   }
 
   /** What the page says of itself, for the report of a failure. */
   async condition() {
-    const ids = ['connection-text', 'sign-in-error', 'toasts', 'room-title'];
+    const ids = ['connection-text', 'sign-in-error', 'toasts', 'room-title', 'panel-title'];
     const texts = await Promise.all(ids.map((id) => this.page.locator(`#${id}`).textContent()));
-    return JSON.stringify([...texts, ...this.faults]);
+    const dialogs = await this.page.locator('dialog[open]').allTextContents();
+    return JSON.stringify([...texts, ...dialogs.map((text) => text.slice(0, 200)), ...this.faults]);
   }
 
   /** Waits until the page shows exactly these messages. */
-  async shows(expected) {
+  shows(expected, place) {
+    const wanted = JSON.stringify(expected);
+    return this.eventually(`${this.name} sees`, () => this.texts(place), (seen) => JSON.stringify(seen) === wanted, expected);
+  }
+
+  /** Waits until `ask` gives what `accept` takes (a function, or the value itself), a frame of the page at a time. */
+  async eventually(what, ask, accept, expected = accept) {
+    const takes = typeof accept === 'function' ? accept : (seen) => JSON.stringify(seen) === JSON.stringify(accept);
     const deadline = Date.now() + WAIT_MS;
     let seen;
     do {
-      seen = await this.texts();
-      if (JSON.stringify(seen) === JSON.stringify(expected)) return;
+      seen = await ask();
+      if (takes(seen)) return seen;
       await this.page.evaluate(() => new Promise((resolve) => requestAnimationFrame(resolve)));
     } while (Date.now() < deadline);
-    throw new Error(`${this.name} sees\n    ${seen.join('\n    ')}\n  instead of\n    ${expected.join('\n    ')}`);
+    const wanted = typeof expected === 'function' ? '' : `\n  instead of ${JSON.stringify(expected, null, 1)}`;
+    throw new Error(`${what}: ${JSON.stringify(seen, null, 1)}${wanted}`);
+  }
+
+  /** The first toast with this text; it is dismissed. */
+  async toast(text) {
+    const toast = this.page.locator('.toast', { hasText: text }).first();
+    await toast.waitFor();
+    await toast.getByRole('button', { name: 'Dismiss' }).click();
+  }
+
+  toastGone() {
+    return this.page.locator('#toasts').evaluate((node) => node.replaceChildren());
   }
 }

@@ -95,8 +95,9 @@ function showJump() {
 function showUnreadBar() {
   const current = room();
   const line = $('log').querySelector('.new-line');
-  const above = current?.marker !== null && current?.marked_unread > 0
-    && (!line || line.getBoundingClientRect().bottom < scroller().getBoundingClientRect().top);
+  const gone = line ? line.getBoundingClientRect().bottom < scroller().getBoundingClientRect().top
+    : (current?.timeline.oldest?.seq ?? 0) > current?.marker;
+  const above = current?.marker !== null && current?.marked_unread > 0 && gone;
   $('unread-bar').hidden = !above;
   if (above) $('unread-text').textContent = `${current.marked_unread} new`;
 }

@@ -75,8 +75,8 @@ function about(room, dialog) {
   };
   return [form({ submit, label: 'Save changes', cancel: 'Cancel' }, field('Name', inputs.name), field('Topic', inputs.topic, 'one line under the name'),
     field('Description', inputs.description), field('Who can join', inputs.visibility), make('div', { class: 'filter-grid' },
-      field('Slow mode', inputs.slow_mode_s, 'seconds between two messages, 0 = off'),
-      field('Keep messages', inputs.retention_days, 'days, 0 = for good'), field('Members at most', inputs.max_members)))];
+      field('Slow mode', inputs.slow_mode_s, 'seconds, 0 = off'),
+      field('Keep messages', inputs.retention_days, 'days, 0 = always'), field('Members at most', inputs.max_members)))];
 }
 
 // --- roles ---------------------------------------------------------------------------------------------------------------
