@@ -288,14 +288,15 @@ export class User {
     throw new Error(`${what}: ${JSON.stringify(seen, null, 1)}${wanted}`);
   }
 
-  /** The first toast with this text; it is dismissed. */
+  /** Waits for a toast with this text, and takes it away. */
   async toast(text) {
     const toast = this.page.locator('.toast', { hasText: text }).first();
     await toast.waitFor();
-    await toast.getByRole('button', { name: 'Dismiss' }).click();
+    await toast.evaluate((node) => node.remove());
   }
 
-  toastGone() {
+  /** Takes all toasts away. */
+  noToasts() {
     return this.page.locator('#toasts').evaluate((node) => node.replaceChildren());
   }
 }

@@ -8,7 +8,7 @@ import { onMembers } from './members.js';
 import { onNotification, toast } from './notify.js';
 import { openPanelName } from './panel.js';
 import { closeRoom, openPlace, openRoom, place } from './place.js';
-import { loadInvitations } from './sidebar.js';
+import { loadInvitations, loadPresences } from './sidebar.js';
 import { app, call, debounce, me, pages, show } from './state.js';
 import { reloadThread } from './thread.js';
 
@@ -67,7 +67,11 @@ function onSync(rows) {
   loadInvitations().catch(() => {});
   loadMutes().catch(() => {});
   show('lists');
-  for (const room of app.model.rooms.values()) room.entered = false; // rights may have changed meanwhile
+  // Rights and who is there may have changed meanwhile.
+  for (const room of app.model.rooms.values()) room.entered = false;
+  const own = app.model.presence.get(me().user_id);
+  app.model.presence.clear();
+  if (own) app.model.presence.set(me().user_id, own);
   if (app.model.open) openRoom(app.model.openId, { focus: false });
   else if (place()) openPlace();
   else closeRoom();
@@ -97,6 +101,7 @@ async function loadLists(connection) {
   app.model.blocked = new Set((blocks.users ?? blocks.blocks ?? []).map((user) => user.user_id));
   show('lists');
   show('head');
+  loadPresences().catch(() => {});
 }
 
 /** An event of a room, in order, each once. */
@@ -169,6 +174,10 @@ function onMembership({ room_id: roomId, user_id: userId, username }, type) {
 
 function onNotified(data) {
   if (data.kind === 'invite') loadInvitations().catch(() => {});
+  if (data.kind === 'mention' && app.model.mentioned(data)) {
+    onMention();
+    for (const part of ['lists', 'log']) show(part);
+  }
   const known = app.model.names.get(data.from_user_id);
   if (known) {
     onNotification(data, known);
@@ -182,8 +191,14 @@ function onNotified(data) {
 
 const SANCTION_TEXTS = { warn: 'A moderator warns you', mute: 'A moderator has muted you', kick: 'A moderator has removed you', ban: 'A moderator has banned you' };
 
-function onSanction({ room_id: roomId, kind, reason }) {
-  const name = app.model.rooms.get(roomId)?.name;
+function onSanction({ room_id: roomId, kind, reason, lifted_at: lifted }) {
+  const room = app.model.rooms.get(roomId);
+  const name = room?.name;
+  if (lifted) {
+    if (room && kind === 'mute') loadMutes().catch(() => {});
+    toast(`The ${kind} ${name ? `in ${name} ` : ''}is lifted.`);
+    return;
+  }
   toast(reason ?? '', { title: `${SANCTION_TEXTS[kind] ?? 'A word of a moderator'}${name ? ` (${name})` : ''}`, kind: 'warning' });
   if (kind === 'mute') loadMutes().catch(() => {});
 }

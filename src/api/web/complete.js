@@ -9,14 +9,16 @@ const MEMBERS_MAX = 500;
 const SHOWN_MAX = 8;
 let lists = 0;
 
-/** Names for completion: those of the room's members. */
-async function membersOf(room) {
+/** Names for completion: those of the room's members, asked for once until somebody comes or goes. */
+function membersOf(room) {
   if (room.kind === 'dm') return room.users;
-  if (!room.people) {
-    room.people = [];
-    room.people = await pages('get_members', { room_id: room.room_id }, 'members', MEMBERS_MAX);
-    for (const member of room.people) app.model.knows(member);
-  }
+  room.people ??= pages('get_members', { room_id: room.room_id }, 'members', MEMBERS_MAX).then((members) => {
+    for (const member of members) app.model.knows(member);
+    return members;
+  }, () => {
+    room.people = null;
+    return [];
+  });
   return room.people;
 }
 

@@ -131,6 +131,7 @@ export function typingText(room) {
 /** The caller's own mutes, asked for when a room refuses a message for that reason. */
 export async function loadMutes() {
   const { sanctions } = await call('list_sanctions', { active: true, limit: 100 });
+  for (const room of app.model.rooms.values()) room.muted_until = 0;
   for (const { kind, room_id, expires_at } of sanctions) {
     const room = app.model.rooms.get(room_id);
     if (room && kind === 'mute') room.muted_until = expires_at ? Date.parse(expires_at) : Infinity;

@@ -57,7 +57,7 @@ function section(title, list) {
 
 /** Opens the picker beside `anchor`; `choose(emoji)` gets what is picked. */
 export function pickEmoji(anchor, choose) {
-  const search = make('input', { type: 'search', placeholder: 'Search emoji', aria: { label: 'Search emoji' } });
+  const search = make('input', { type: 'text', placeholder: 'Search emoji', aria: { label: 'Search emoji' } });
   Object.assign(search, { autocomplete: 'off', spellcheck: false });
   const list = make('div', { class: 'emoji-list' });
   const state = make('p', { class: 'visually-hidden', role: 'status' });

@@ -50,7 +50,7 @@ function open(body, { roomId }) {
   const more = button('Show more', { class: 'button small older', hidden: true, on: () => load(true) });
   const invite = make('p', { class: 'panel-actions', hidden: true },
     button('Invite people', { class: 'button wide', on: () => app.invite(app.model.rooms.get(roomId)) }, icon('plus')));
-  const filter = make('input', { type: 'search', placeholder: 'Find a member', aria: { label: 'Find a member' }, autocomplete: 'off', on: { input: () => paint() } });
+  const filter = make('input', { type: 'text', placeholder: 'Find a member', aria: { label: 'Find a member' }, autocomplete: 'off', on: { input: () => paint() } });
   const scroll = make('div', { class: 'panel-scroll' }, ...sections, more);
   roving(scroll, '.person');
   scroll.addEventListener('click', ({ target }) => {
@@ -122,7 +122,7 @@ definePanel('members', {
 
 /** The role of somebody in the open room, as far as it is known. */
 async function memberOf(room, userId) {
-  const known = view?.members.find((member) => member.user_id === userId) ?? room.people?.find((member) => member.user_id === userId);
+  const known = view?.roomId === room.room_id && view.members.find((member) => member.user_id === userId);
   if (known) return known;
   const all = [];
   let cursor = null;

@@ -44,8 +44,7 @@ export function entriesOf(messages, waiting, { marker = null, days = true } = {}
 export function contentNode(message, className = 'content') {
   const { ids, me: user } = app.model;
   const mentions = message.mentions ?? [];
-  const everyone = mentions.includes(0) || /@room\b/.test(message.content ?? '');
-  const context = { ids, mentions, me: user.user_id, everyone };
+  const context = { ids, mentions, me: user.user_id };
   return make('div', { class: className, dir: 'auto' }, ...richText(message.content ?? '', context));
 }
 

@@ -58,6 +58,13 @@ export class Room {
     this.reads = new Map();
   }
 
+  /** It is followed no more: what was read is worth nothing later. */
+  forget() {
+    this.entered = false;
+    this.timeline.clear();
+    Object.assign(this.recent, { events: [], seq: 0 });
+  }
+
   get title() {
     return this.kind === 'dm' ? this.name : `# ${this.name}`;
   }
@@ -96,6 +103,8 @@ export class Model {
     this.names = new Map();
     this.ids = new Map();
     this.blocked = new Set();
+    /** 'room:message' of messages that mention everybody: only the server knows whether their author may. */
+    this.everyone = new Set();
     /** Messages shown apart from the log, all kept up to date. */
     this.collections = new Set();
   }
@@ -187,8 +196,22 @@ export class Model {
   }
 
   isMention(message) {
-    const { mentions } = message;
-    return Boolean(mentions?.includes(this.me.user_id) || mentions?.includes(0)) && message.author_id !== this.me.user_id;
+    if (message.author_id === this.me.user_id) return false;
+    const told = this.everyone.has(`${message.room_id}:${message.message_id}`);
+    return Boolean(message.mentions?.includes(this.me.user_id)) || told;
+  }
+
+  /** A notification of a mention: it may come before the message or after it. Returns its room if that changes. */
+  mentioned({ room_id, message_id }) {
+    const room = this.rooms.get(room_id);
+    if (!room || this.everyone.has(`${room_id}:${message_id}`)) return null;
+    const came = room.recent.events.find(({ type, data }) => type === 'message' && data.message_id === message_id);
+    if (came && this.isMention(came.data)) return null;
+    this.everyone.add(`${room_id}:${message_id}`);
+    if (came && message_id > room.read_seq && room.unread > 0) room.mentions += 1;
+    const shown = room.timeline.find(message_id);
+    if (shown) shown.rev = (shown.rev ?? 0) + 1;
+    return room;
   }
 
   /** A sequenced push. Returns the room that it concerns. `reading`: the reader is at the end of that room's log. */

@@ -57,8 +57,10 @@ export function onRoomChanged() {
 
 export function wirePanel(onClick) {
   onClick('close-panel', () => closePanel());
-  $('panel').addEventListener('keydown', (event) => {
-    if (event.key !== 'Escape' || event.defaultPrevented) return;
+  document.addEventListener('keydown', (event) => {
+    if (event.key !== 'Escape' || event.defaultPrevented || !current) return;
+    // What lies above the panel is closed first, by the browser.
+    if (document.querySelector('dialog[open], :popover-open')) return;
     event.preventDefault();
     closePanel();
   });

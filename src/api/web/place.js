@@ -8,7 +8,7 @@ import { openMenu } from './menu.js';
 import { closePanel, onRoomChanged, openPanel } from './panel.js';
 import { invite } from './rooms.js';
 import { hasSettings, openSettings } from './settings.js';
-import { isHere, statusName } from './sidebar.js';
+import { isHere, loadPresence, statusName } from './sidebar.js';
 import { announce, app, call, paints, show } from './state.js';
 import { openThread, openThreadId } from './thread.js';
 
@@ -43,9 +43,22 @@ export async function openPlace() {
     closeRoom();
     return;
   }
+  if (!app.model.rooms.has(roomId)) {
+    await offerToJoin(roomId);
+    return;
+  }
   openRoom(roomId, { focus: !message && !thread, jump: message });
   const room = app.model.open;
   if (thread && room) openThread(room, thread, { focus: false });
+}
+
+/** A link to a room that the user is not in. */
+async function offerToJoin(roomId) {
+  closeRoom();
+  const { room } = await call('get_room', { room_id: roomId }).catch((error) => failed(error) ?? {});
+  if (!room) return;
+  confirmDialog(`Join ${room.name}?`, room.topic || room.description || 'You are not in this room yet.',
+    { label: 'Join', danger: false, run: () => app.joinRoom(roomId) });
 }
 
 export function closeRoom() {
@@ -84,13 +97,30 @@ export function openRoom(roomId, { focus = true, jump = null } = {}) {
 
 /** Learns the caller's role and rights in a room, once a connection. */
 async function enterRoom(room) {
-  if (room.kind === 'dm' || room.entered) return;
+  room.opened_at = performance.now();
+  if (room.entered) return;
   room.entered = true;
   const { room_id: roomId } = room;
+  if (room.kind === 'dm') {
+    await loadPresence(room);
+    return;
+  }
+  await makePlace(roomId);
   const [reply] = await Promise.all([app.client.subscribe(roomId), app.loadRoles(room).catch(() => {})]);
   if (reply.room) app.model.describe(reply.room);
   Object.assign(room, { role: reply.role ?? room.role, online_count: reply.online_count ?? room.online_count });
   for (const part of ['head', 'log', 'panel']) show(part);
+}
+
+/** A connection follows so many rooms and no more: the one that was open longest ago gives way. */
+async function makePlace(roomId) {
+  const { followed, limits } = app.client;
+  if (app.client.follows(roomId) || !limits.max_subscriptions || followed.length < limits.max_subscriptions) return;
+  const rooms = followed.map((id) => app.model.rooms.get(id)).filter((room) => room && room !== app.model.open);
+  const [oldest] = rooms.sort((a, b) => (a.opened_at ?? 0) - (b.opened_at ?? 0));
+  if (!oldest) return;
+  await app.client.unsubscribe(oldest.room_id);
+  oldest.forget();
 }
 
 app.loadRoles = async (room) => {

@@ -10,7 +10,7 @@ import { toast } from './notify.js';
 /** A field that asks while somebody types; only the answer to the last question is shown. `ask(query, cursor)` gives
  * {rows, next_cursor}. */
 function finder({ label, placeholder, list, ask, create, update, none }) {
-  const input = make('input', { type: 'search', autocomplete: 'off', autocapitalize: 'none', spellcheck: false, placeholder });
+  const input = make('input', { type: 'text', autocomplete: 'off', autocapitalize: 'none', spellcheck: false, placeholder });
   const results = make('ul', { class: 'results', aria: { label: list } });
   const state = make('p', { class: 'empty', role: 'status' });
   let [last, rows, cursor] = [0, [], null];

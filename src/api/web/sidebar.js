@@ -97,6 +97,22 @@ function paintMe() {
   $('me-button').setAttribute('aria-label', `${username}, ${statusName(status)}: your status and settings`);
 }
 
+/** Conversations whose people are asked for at the start; the others when they are opened. */
+const PRESENCE_MAX = 20;
+
+/** Who of a conversation is there; later changes come by themselves. */
+export async function loadPresence(dm) {
+  const { members } = await call('get_members', { room_id: dm.room_id, limit: 20 });
+  // What came by itself meanwhile is newer.
+  for (const member of members) if (!app.model.presence.has(member.user_id)) app.model.knows(member);
+  for (const part of ['lists', 'head', 'panel']) show(part);
+}
+
+export async function loadPresences() {
+  const pairs = app.model.conversations.filter((dm) => !dm.isGroup).slice(0, PRESENCE_MAX);
+  for (const dm of pairs) if (!app.model.presence.has(dm.users[0]?.user_id)) await loadPresence(dm);
+}
+
 export async function loadInvitations() {
   const { rooms } = await call('list_rooms', { filter: 'invited', limit: 100 });
   app.model.invitations = rooms;

@@ -17,7 +17,7 @@ function matches(query) {
 }
 
 export function openSwitcher() {
-  const input = make('input', { type: 'search', placeholder: 'Where to?', autocomplete: 'off', spellcheck: false, aria: { label: 'Go to a room or person' } });
+  const input = make('input', { type: 'text', placeholder: 'Where to?', autocomplete: 'off', spellcheck: false, aria: { label: 'Go to a room or person' } });
   const list = make('ul', { class: 'results' });
   const state = make('p', { class: 'empty', role: 'status' });
   const show = () => {

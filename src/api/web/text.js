@@ -28,7 +28,7 @@ function withMentions(part, context) {
   let end = 0;
   for (const match of part.matchAll(MENTION)) {
     const found = resolve(match[2], context);
-    if (!found || (found.id === 0 && !context.everyone)) continue;
+    if (!found) continue;
     const start = match.index + match[1].length;
     out.push(part.slice(end, start));
     const own = found.id === context.me || found.id === 0;

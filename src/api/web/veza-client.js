@@ -298,6 +298,16 @@ export class VezaClient {
     return this.#follow('subscribe', roomId);
   }
 
+  /** Follows the room no more; the user stays a member of it. */
+  unsubscribe(roomId) {
+    return this.call('unsubscribe', { room_id: roomId }, { apply: () => this.#tracks.delete(roomId) });
+  }
+
+  /** Rooms (not conversations) that are followed. */
+  get followed() {
+    return [...this.#tracks.values()].filter((track) => track.kind === 'room').map((track) => track.roomId);
+  }
+
   /** Whether events of this room arrive. */
   follows(roomId) {
     return this.#tracks.has(roomId);
@@ -615,8 +625,7 @@ export class VezaClient {
 
   /** Conversations need no subscription; rooms beyond the limit are followed when asked for. */
   #hasPlace() {
-    const rooms = [...this.#tracks.values()].filter((track) => track.kind === 'room').length;
-    return rooms < (this.limits.max_subscriptions || Infinity);
+    return this.followed.length < (this.limits.max_subscriptions || Infinity);
   }
 
   #release(track, seq, epoch) {
