@@ -65,16 +65,35 @@ impl Lane {
     }
 }
 
+/// The wall clock.
+fn now() -> WallMs {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    WallMs(since.as_millis() as i64)
+}
+
+/// About 128 bytes of words, some of them frequent and most of them not.
+fn text(seed: u64) -> Box<str> {
+    let mut state = seed;
+    let mut text = String::with_capacity(140);
+    while text.len() < 128 {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let dice = (state >> 33) % 50_000;
+        let word = dice * dice / 50_000;
+        text.push_str(&format!("w{word:x} "));
+    }
+    text.into()
+}
+
 fn message(epoch: i64, room: u64, seq: u64) -> EventRow {
     EventRow {
         room_id: RoomId(room),
         seq: Seq(seq),
         kind: EventKind::Message,
-        at: WallMs(1_800_000_000_000),
+        at: now(),
         message_no: seq,
         author_id: Some(UserId(seq % 10 + 1)),
         client: Some(ClientKey { id: format!("{epoch:x}-{room}-{seq}").into(), hash: seq }),
-        content: Some("x".repeat(128).into()),
+        content: Some(text(room * 31 + seq)),
         parent_id: None,
         data: None,
         mentions: Box::default(),
@@ -148,6 +167,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         at(500),
         at(990),
         at(1000)
+    );
+    let metrics = store.metrics();
+    println!(
+        "search: {} indexed, {} rooms wait, the oldest for {} ms",
+        metrics.search_indexed, metrics.search_pending, metrics.search_lag_ms
     );
     tokio::runtime::Builder::new_current_thread().build()?.block_on(store.close());
     std::fs::remove_dir_all(&dir)?;

@@ -123,5 +123,5 @@ CREATE TABLE search_positions (
     seq     INTEGER NOT NULL
 ) STRICT;
 CREATE VIRTUAL TABLE search_text USING fts5 (
-    content, keys, content = '', contentless_delete = 1, prefix = '2 3', tokenize = 'unicode61 remove_diacritics 0'
+    content, keys, content = '', contentless_delete = 1, prefix = '2', tokenize = 'unicode61 remove_diacritics 0'
 );

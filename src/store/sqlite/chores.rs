@@ -1,5 +1,6 @@
 //! The writer's work between transactions: the search index, and what is removed in the background. It is done in small
-//! steps, at once while nobody waits, and in a share of the time while batches do.
+//! steps: one after the other while nobody writes, and in a share of the time while somebody does, which grows when the
+//! index falls behind.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -15,8 +16,13 @@ use crate::store::report::wall_now;
 
 /// From the first event that is not indexed to the step that does it: several at a time cost less.
 const GATHER: Duration = Duration::from_millis(250);
-/// While batches wait, a step is followed by so many times its duration without one.
-const SHARE: u32 = 4;
+/// Without a job for so long, nobody is writing.
+const IDLE: Duration = Duration::from_millis(5);
+/// While somebody writes, a step is followed by so many times its duration without one.
+const SHARE: u32 = 12;
+/// The same while the index is more than [`BEHIND_MS`] behind.
+const SHARE_BEHIND: u32 = 3;
+const BEHIND_MS: i64 = 1000;
 /// Pause after a step that failed.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -28,8 +34,10 @@ pub(super) struct Chores {
     next_pass: Option<Instant>,
     /// No step on the index before.
     index_at: Instant,
-    /// No step at all before, unless nobody waits.
+    /// No step at all before, unless nobody writes.
     rest_until: Instant,
+    /// The last job of somebody.
+    active_at: Instant,
     /// No step at all before: the last one failed.
     failed_until: Instant,
 }
@@ -44,6 +52,7 @@ impl Chores {
             next_pass: now.checked_add(shared.upkeep_every),
             index_at: now,
             rest_until: now,
+            active_at: now,
             failed_until: now,
         }
     }
@@ -63,26 +72,32 @@ impl Chores {
         }
     }
 
-    /// When there is something to do, if nobody waits; `None`: when there is news.
-    pub(super) fn due(&self) -> Option<Instant> {
-        let index = (!self.pending.is_empty()).then_some(self.index_at);
-        let pass = if self.pass.is_some() { Some(self.rest_until) } else { self.next_pass };
-        let soonest = index.into_iter().chain(pass).min()?;
-        Some(soonest.max(self.failed_until))
+    /// Somebody's jobs were done.
+    pub(super) fn was_active(&mut self) {
+        self.active_at = Instant::now();
     }
 
-    /// Does a step, if it is time; `busy`: somebody waits for the writer.
-    pub(super) fn step(&mut self, shared: &Shared, connection: &mut Connection, busy: bool) {
+    /// When the next step may be done; `None`: when there is news.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let index = (!self.pending.is_empty()).then_some(self.index_at);
+        let pass = if self.pass.is_some() { Some(self.active_at) } else { self.next_pass };
+        let soonest = index.into_iter().chain(pass).min()?;
+        let rested = self.rest_until.min(self.active_at + IDLE);
+        Some(soonest.max(rested).max(self.failed_until))
+    }
+
+    /// Does a step, if it is time.
+    pub(super) fn step(&mut self, shared: &Shared, connection: &mut Connection) {
         let begun = Instant::now();
-        let late = self.due().is_none_or(|due| due > begun) || (busy && self.rest_until > begun);
-        if late {
-            return self.publish(shared);
+        if self.due().is_some_and(|due| due <= begun) {
+            if let Err(error) = self.work(shared, connection, begun) {
+                tracing::warn!(%error, "work in the background failed, and is tried again");
+                self.failed_until = begun + PAUSE;
+            }
+            let (_, since) = self.pending.waiting();
+            let behind = since > 0 && wall_now().0 - since as i64 > BEHIND_MS;
+            self.rest_until = Instant::now() + begun.elapsed() * if behind { SHARE_BEHIND } else { SHARE };
         }
-        if let Err(error) = self.work(shared, connection, begun) {
-            tracing::warn!(%error, "work in the background failed, and is tried again");
-            self.failed_until = begun + PAUSE;
-        }
-        self.rest_until = Instant::now() + begun.elapsed() * SHARE;
         self.publish(shared);
     }
 

@@ -104,7 +104,7 @@ pub(super) fn conversations(
             .ok_or(LoadError::BadCursor)?,
     };
     let sql = "SELECT r.room_id, r.epoch, r.read_checkpoint, m.last_read_seq, m.last_read_no,
-                   coalesce(h.seq, r.floor_seq), coalesce(h.message_no, r.floor_no), r.floor_no,
+                   coalesce(h.seq, r.floor_seq), coalesce(h.message_no, r.floor_no),
                    coalesce(h.at, r.created_at) AS active
                FROM members m CROSS JOIN rooms r ON r.room_id = m.room_id
                    LEFT JOIN events h ON h.room_id = m.room_id
@@ -113,7 +113,7 @@ pub(super) fn conversations(
                ORDER BY active DESC, r.room_id DESC LIMIT ?4";
     let values = params![user_id.0 as i64, at, room, i64::from(limit) + 1];
     let mut found =
-        rows::all(connection, sql, values, |row| Ok((OwnPosition::read(row, 1, mix)?, row.get::<_, i64>(8)?)))?;
+        rows::all(connection, sql, values, |row| Ok((OwnPosition::read(row, 1, mix)?, row.get::<_, i64>(7)?)))?;
     let next = cut(&mut found, limit, 'd', |(place, active)| format!("{active}.{}", place.room_id.0));
     let newest =
         format!("SELECT {EVENT} FROM {EVENT_FROM} WHERE e.room_id = ?1 AND e.kind = 1 ORDER BY e.seq DESC LIMIT 1");

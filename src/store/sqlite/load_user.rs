@@ -58,12 +58,11 @@ pub(super) struct OwnPosition {
     checkpoint: u64,
     read: (u64, u64),
     head: (u64, u64),
-    floor_no: u64,
 }
 
 impl OwnPosition {
-    /// From room_id, [kind,] epoch, checkpoint, last_read_seq, last_read_no, head's seq and message_no, floor's
-    /// message_no; `epoch` is the column of the epoch, 1 if there is no kind (conversations).
+    /// From room_id, [kind,] epoch, checkpoint, last_read_seq, last_read_no, head's seq and message_no; `epoch`
+    /// is the column of the epoch, 1 if there is no kind (conversations).
     pub(super) fn read(row: &Row<'_>, epoch: usize, mix: u64) -> Result<OwnPosition, Error> {
         let at = |offset| rows::uint(row, epoch + offset);
         Ok(OwnPosition {
@@ -73,7 +72,6 @@ impl OwnPosition {
             checkpoint: at(1)?,
             read: (at(2)?, at(3)?),
             head: (at(4)?, at(5)?),
-            floor_no: at(6)?,
         })
     }
 }
@@ -93,8 +91,7 @@ pub(super) fn own_position(connection: &Connection, user_id: UserId, place: &Own
         false => None,
     };
     let (last_read_seq, last_read_no) = own.unwrap_or(place.read);
-    // What retention has removed is not unread.
-    let unread_count = place.head.1.saturating_sub(last_read_no.max(place.floor_no));
+    let unread_count = place.head.1.saturating_sub(last_read_no);
     Ok(UnreadRow {
         room_id: place.room_id,
         kind: place.kind,
@@ -122,7 +119,7 @@ fn mention_count(connection: &Connection, user_id: UserId, room_id: RoomId, afte
 /// `Load::Unread`.
 pub(super) fn unread(connection: &Connection, user_id: UserId, mix: u64) -> Result<Loaded, Error> {
     let sql = "SELECT r.room_id, r.kind, r.epoch, r.read_checkpoint, m.last_read_seq, m.last_read_no,
-                   coalesce(h.seq, r.floor_seq), coalesce(h.message_no, r.floor_no), r.floor_no
+                   coalesce(h.seq, r.floor_seq), coalesce(h.message_no, r.floor_no)
                FROM members m CROSS JOIN rooms r ON r.room_id = m.room_id
                    LEFT JOIN events h ON h.room_id = m.room_id
                        AND h.seq = (SELECT max(e.seq) FROM events e WHERE e.room_id = m.room_id)

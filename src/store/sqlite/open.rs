@@ -78,6 +78,8 @@ pub(super) fn writer(path: &Path) -> Result<Connection, StoreError> {
         ("synchronous", "FULL"),
         ("fullfsync", "ON"),
         ("foreign_keys", "ON"),
+        // What a savepoint may have to undo, no more than one transaction's pages: in memory, not in a file.
+        ("temp_store", "MEMORY"),
         // Pages in the log before they go into the database, and the log's size after that.
         ("wal_autocheckpoint", "4000"),
         ("journal_size_limit", "67108864"),

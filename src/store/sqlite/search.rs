@@ -103,10 +103,12 @@ fn rooms(connection: &Connection, reader: UserId, only: Option<RoomId>) -> Resul
     rows::all(connection, sql, params![reader.0 as i64, only], |row| rows::uint(row, 0))
 }
 
-/// What FTS5 is asked. The words are alphanumeric and quoted: nothing in them is an operator.
+/// What FTS5 is asked: all the words, of which the last may be a beginning, unless it is a single ASCII letter. The words are alphanumeric and quoted: nothing in them is an operator.
 fn expression(words: &[String], rooms: &[u64], author: Option<UserId>) -> String {
     let quoted: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
-    let mut text = format!("content : ({}*)", quoted.join(" "));
+    // Of all words that begin with a certain letter FTS5 would make one list, for every query.
+    let beginning = if words.last().is_some_and(|word| word.len() == 1) { "" } else { "*" };
+    let mut text = format!("content : ({}{beginning})", quoted.join(" "));
     if rooms.len() <= ROOMS_MAX {
         let rooms: Vec<String> = rooms.iter().map(|room| format!("r{room}")).collect();
         text.push_str(&format!(" AND keys : ({})", rooms.join(" OR ")));

@@ -99,7 +99,10 @@ impl Writer {
                 Err(RecvTimeoutError::Disconnected) => break,
             }
             self.take_waiting();
-            self.commit_group();
+            if !self.group.is_empty() {
+                self.commit_group();
+                self.chores.was_active();
+            }
             self.do_chores();
         }
         // A tidy file for whoever copies it; the log alone would do.
@@ -126,7 +129,7 @@ impl Writer {
             // Whoever asked may have gone.
             let _ = reply.send(done.map_err(|error| StoreError::Failed(error.to_string())));
         }
-        self.chores.step(&self.shared, &mut self.connection, !self.jobs.is_empty());
+        self.chores.step(&self.shared, &mut self.connection);
     }
 
     fn count(&self, job: &Job) {
