@@ -25,7 +25,7 @@ macro_rules! unread_from {
 macro_rules! unread_columns {
     () => {
         "r.room_id, r.kind, r.epoch, coalesce(head.seq, r.floor_seq), greatest(m.last_read_seq, own.seq),
-         coalesce(head.message_no, r.floor_no) - greatest(m.last_read_no, own.message_no, r.floor_no),
+         coalesce(head.message_no, r.floor_no) - greatest(m.last_read_no, own.message_no),
          (SELECT count(DISTINCT x.seq) FROM mentions x WHERE x.user_id = ANY (ARRAY[m.user_id, 0]) AND x.room_id = m.room_id
             AND x.seq > greatest(m.last_read_seq, own.seq) AND (x.user_id <> 0 OR x.at >= m.joined_at))"
     };

@@ -103,7 +103,8 @@ fn rooms(connection: &Connection, reader: UserId, only: Option<RoomId>) -> Resul
     rows::all(connection, sql, params![reader.0 as i64, only], |row| rows::uint(row, 0))
 }
 
-/// What FTS5 is asked: all the words, of which the last may be a beginning, unless it is a single ASCII letter. The words are alphanumeric and quoted: nothing in them is an operator.
+/// What FTS5 is asked: all the words, of which the last may be a beginning, unless it is a single ASCII letter. The words
+/// are alphanumeric and quoted: nothing in them is an operator.
 fn expression(words: &[String], rooms: &[u64], author: Option<UserId>) -> String {
     let quoted: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
     // Of all words that begin with a certain letter FTS5 would make one list, for every query.
