@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use veza_loadtest::client::{Client, PATIENCE};
 use veza_loadtest::pg::TestPg;
 use veza_loadtest::server::{Options, Server};
-use veza_loadtest::testing::{fresh, number, room, room_of, standard, user};
+use veza_loadtest::testing::{fresh, number, room, room_of, standard, tight, user};
 
 fn ids(page: &Value) -> Vec<u64> {
     page["messages"].as_array().expect("messages").iter().map(|message| number(message, "message_id")).collect()
@@ -42,6 +42,35 @@ async fn a_thread_is_counted_paged_and_tells_its_participants() {
     assert_eq!(found, answers);
     let by_answer = second.ok("get_thread", json!({"room_id": room, "parent_id": answers[3]})).await;
     assert_eq!((number(&by_answer["parent"], "message_id"), ids(&by_answer)), (root, answers));
+}
+
+/// Who is mentioned: members, by name and outside of code; everybody, by those who may.
+#[tokio::test]
+async fn a_message_mentions_members_and_nobody_else() {
+    let (mut owner, mut member) = (user(tight()).await, user(tight()).await);
+    let outsider = user(tight()).await;
+    let room = room_of(&mut [&mut owner, &mut member]).await;
+    let name = |client: &Client| client.me["username"].as_str().expect("a name").to_owned();
+    let (owner_name, member_name, outsider_name) = (name(&owner), name(&member), name(&outsider));
+    let (owner_id, member_id) = (owner.user_id(), member.user_id());
+    for (by_owner, content, users, everyone) in [
+        (true, format!("@{member_name}"), vec![member_id], false),
+        (true, format!("@{}, @{member_name}.", owner_name.to_uppercase()), vec![owner_id, member_id], false),
+        (true, format!("@{outsider_name} @nobody-{member_name} x@{member_name} `@{member_name}`"), vec![], false),
+        (true, "now @room".to_owned(), vec![], true),
+        (false, "and @room".to_owned(), vec![], false),
+    ] {
+        let author = if by_owner { &mut owner } else { &mut member };
+        let data = json!({"room_id": room, "content": content});
+        let sent = author.ok("send_message", data).await;
+        let mut expected = users.clone();
+        expected.sort_unstable();
+        let read = author.ok("get_message", json!({"room_id": room, "message_id": sent["message_id"]})).await;
+        assert_eq!(read["message"]["mentions"], json!(expected), "{content}");
+        let inbox = member.ok("get_mentions", json!({"limit": 1})).await;
+        let newest = inbox["messages"][0]["message_id"] == sent["message_id"];
+        assert_eq!(newest, everyone || users.contains(&member_id), "{content}: {inbox}");
+    }
 }
 
 /// Asks until the index, which follows the messages, has come so far.
@@ -105,6 +134,12 @@ async fn searching(server: &Server) {
 #[tokio::test]
 async fn search_finds_what_one_may_read_as_it_now_is() {
     searching(standard()).await;
+}
+
+#[tokio::test]
+async fn search_finds_what_one_may_read_as_it_now_is_on_postgresql() {
+    let pg = TestPg::start();
+    searching(&Server::start(Options { database: Some(pg.url()), ..Options::unlimited() })).await;
 }
 
 /// `last_seq`, `last_read_seq`, `unread_count`, `mention_count` of a room.

@@ -120,6 +120,42 @@ async fn the_first_answer_survives_a_crash() {
     assert_eq!(joined["rooms"].as_array().map(Vec::len), Some(1));
 }
 
+/// The first answer is given again even if the message was edited or deleted since, also by another process.
+#[tokio::test]
+async fn the_first_answer_outlives_what_became_of_the_message() {
+    let mut server = Server::start(Options::unlimited());
+    let token = server.token("author");
+    let mut me = Client::connect(server.addr(), &token).await.expect("in");
+    let room = room(&mut me).await;
+    let mut first = Vec::new();
+    for client_id in ["edited", "deleted", "both"] {
+        let send = json!({"room_id": room, "content": "a", "client_id": client_id});
+        let sent = sans_duplicate(me.ok("send_message", send.clone()).await, false);
+        let message = json!({"room_id": room, "message_id": sent["message_id"], "content": "b"});
+        for (command, not_for) in [("edit_message", "deleted"), ("delete_message", "edited")] {
+            if client_id != not_for {
+                me.ok(command, message.clone()).await;
+            }
+        }
+        first.push((send, sent));
+    }
+    for restarted in [false, true] {
+        if restarted {
+            server.kill9();
+            server.restart();
+            me = Client::connect(server.addr(), &token).await.expect("in");
+        }
+        for (send, sent) in &first {
+            assert_eq!(sans_duplicate(me.ok("send_message", send.clone()).await, true), *sent, "{send}");
+            let mut other = send.clone();
+            other["content"] = json!("b");
+            assert_eq!(me.err("send_message", other).await, "IDEMPOTENCY_CONFLICT", "{send}");
+        }
+    }
+    let history = me.ok("get_history", json!({"room_id": room})).await;
+    assert_eq!(number(&history, "seq"), 7, "three messages and what became of them: {history}");
+}
+
 #[tokio::test]
 async fn a_client_id_has_1_to_64_bytes() {
     let mut me = user(standard()).await;

@@ -6,7 +6,7 @@ use veza_loadtest::client::Client;
 use veza_loadtest::documents::Documents;
 use veza_loadtest::pg::TestPg;
 use veza_loadtest::server::{Options, Server};
-use veza_loadtest::testing::{Names, agrees, number, room_of};
+use veza_loadtest::testing::{Names, agrees, number, room_of, user};
 
 /// What must never be seen again once it is deleted.
 const SECRET: &str = "xyzzy";
@@ -183,6 +183,35 @@ impl World {
             assert!(right, "{when}: {command} of a deleted message: {code}");
         }
     }
+}
+
+/// Until the grace is over, moderators can read what was deleted, where they ask for it by its id; then it is gone.
+async fn grace(database: Option<String>) {
+    let settings = [("retention.deleted_grace", "3s"), ("retention.job_interval", "1s")];
+    let server = Server::start(Options { database, ..Options::unlimited().and(&settings) });
+    let (mut owner, mut member) = (user(&server).await, user(&server).await);
+    let room = room_of(&mut [&mut owner, &mut member]).await;
+    let message = member.say(room, SECRET).await;
+    let edit = json!({"room_id": room, "message_id": message, "content": format!("{SECRET}, too")});
+    member.ok("edit_message", edit).await;
+    let about = json!({"room_id": room, "message_id": message});
+    member.ok("delete_message", about.clone()).await;
+    assert_eq!(member.ok("get_message", about.clone()).await["message"]["content"], "", "not even to its author");
+    let mut content = owner.ok("get_message", about.clone()).await["message"]["content"].clone();
+    assert_eq!(content, format!("{SECRET}, too"));
+    while content != "" {
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        content = owner.ok("get_message", about.clone()).await["message"]["content"].clone();
+    }
+    if let Ok(edits) = owner.call("get_edits", about).await {
+        assert!(!edits.data.to_string().contains(SECRET), "{edits:?}");
+    }
+}
+
+#[tokio::test]
+async fn moderators_read_what_is_deleted_until_the_grace_is_over() {
+    let pg = TestPg::start();
+    tokio::join!(grace(None), grace(Some(pg.url())));
 }
 
 async fn plays(database: Option<String>) {
