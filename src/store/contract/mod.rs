@@ -110,6 +110,8 @@ macro_rules! suite {
             retention_goes_through_many_rows_and_follows_the_settings
             content_of_deleted_messages_is_erased_after_the_grace
             the_rows_of_a_deleted_room_go
+            what_is_to_be_done_is_done_unasked
+            a_text_that_no_database_takes_is_named
         );
     };
     (@each $place:expr; $($name:ident)+) => {

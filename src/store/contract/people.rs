@@ -386,3 +386,36 @@ pub(in crate::store) fn a_deleted_room_is_gone_from_every_answer(place: &dyn Pla
     assert_eq!(desk.room(3, 0).head, Seq(0), "its client id can be used again");
     assert_eq!(desk.events(2).len(), 1, "others stay");
 }
+
+pub(in crate::store) fn a_text_that_no_database_takes_is_named(place: &dyn Place) {
+    let mut desk = Desk::open(place);
+    desk.users(2);
+    desk.commit(vec![message(1, 1, 1)], vec![create(1)]);
+    let (room_id, user_id, message_id, at) = (RoomId(1), UserId(1), Seq(1), WallMs(5));
+    let (bad, mentions) = ("nul\0", Box::default());
+    let mut row = sanction(9, 1, 2, SanctionKind::Ban, None);
+    row.reason = bad.into();
+    let named = |meta: RoomMeta| Write::UpdateRoom { meta };
+    for write in [
+        Write::Edited { room_id, message_id, content: bad.into(), mentions, count: 1, at },
+        Write::Reaction { room_id, message_id, user_id, emoji: bad.into(), present: true, count: 1, seq: Seq(2) },
+        named(RoomMeta { name: bad.into(), ..meta(1, RoomKind::Room) }),
+        named(RoomMeta { topic: Some(bad.into()), ..meta(1, RoomKind::Room) }),
+        Write::PutRole { room_id, role: RoleRow { name: bad.into(), permissions: Permissions::NONE } },
+        Write::Sanction { row },
+        Write::Status { user_id, status: Status::Away, message: Some(bad.into()) },
+    ] {
+        let good = Write::PutMember { room_id, member: member(2, 0) };
+        match desk.write(vec![], vec![good, write.clone()]) {
+            BatchOutcome::Refused { events, writes, .. } => {
+                assert_eq!((events, writes), (vec![], vec![1]), "{write:?}")
+            }
+            other => panic!("{write:?}: {other:?}"),
+        }
+        assert_eq!(desk.standing(2).member, None, "nothing of it is in");
+    }
+    let reason = EventRow { reason: Some(bad.into()), ..message(1, 2, 1) };
+    let outcome = desk.write(vec![reason], vec![]);
+    assert!(matches!(&outcome, BatchOutcome::Refused { events, .. } if *events == [0]), "{outcome:?}");
+    assert_eq!((desk.events(1), desk.room(1, 0).meta), (vec![message(1, 1, 1)], meta(1, RoomKind::Room)));
+}

@@ -157,3 +157,19 @@ pub(in crate::store) fn the_rows_of_a_deleted_room_go(place: &dyn Place) {
 fn members_of(state: &RoomState) -> Vec<u64> {
     members(&state.standings).iter().map(|member| member.user_id.0).collect()
 }
+
+pub(in crate::store) fn what_is_to_be_done_is_done_unasked(place: &dyn Place) {
+    let mut desk = Desk::open_with(place, |config| config.upkeep_every = Duration::from_millis(1));
+    desk.users(1);
+    // The first message of room 1 is far too old.
+    let now = crate::store::report::wall_now().0;
+    let fresh = EventRow { at: WallMs(now), ..message(1, 2, 1) };
+    desk.commit(vec![message(1, 1, 1), fresh], vec![keeping(1, 3)]);
+    assert_eq!(desk.retained.recv_timeout(PATIENCE), Ok((RoomId(1), Seq(1))));
+    let deadline = Instant::now() + PATIENCE;
+    while desk.found(1, "words") != [(1, 2)] || desk.store.metrics().search_pending > 0 {
+        assert!(Instant::now() < deadline, "{:?}", desk.store.metrics());
+        std::thread::yield_now();
+    }
+    assert_eq!(desk.room(1, 0).floor, Seq(1));
+}
