@@ -49,6 +49,10 @@ pub enum Asked {
     OwnSanctions,
     /// `block_user` or `unblock_user`.
     Block { user: u64, on: bool },
+    /// `logout` of this session, or of all.
+    Logout { everywhere: bool },
+    /// `revoke_session` of another client of the user.
+    Revoke { client: usize },
     /// Another command about a room.
     Room { room: RoomId },
     /// Anything else.
@@ -156,6 +160,8 @@ pub struct Tracking {
 pub struct Client {
     /// Its user's number (the token's subject).
     pub user: u64,
+    /// Numbers its sessions: an ended one is followed by another.
+    pub session: u64,
     /// Its connection.
     pub conn: Option<ConnId>,
     /// The engine's id of the user, once known.

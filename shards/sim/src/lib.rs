@@ -34,8 +34,8 @@ pub struct Report {
     pub violation: Option<String>,
 }
 
-/// Steps between two crashes, on average.
-const CRASH_EVERY: u64 = 700;
+/// Steps between two crashes, on average; and between two orderly ends.
+const CRASH_EVERY: u64 = 1000;
 /// Steps that a world is given to settle.
 const SETTLE_STEPS: u64 = 200_000;
 
@@ -90,9 +90,15 @@ fn drive(world: &mut world::World, steps: u64, taken: &mut u64) -> Result<(), St
     while *taken < steps {
         *taken += 1;
         world.step().map_err(|problem| format!("step {taken}: {problem}"))?;
-        if world.rng.below(CRASH_EVERY) == 0 {
+        let chance = world.rng.below(CRASH_EVERY);
+        if chance == 0 || world.is_over() {
             world.crash();
+        } else if chance == 1 && world.ends_at.is_none() {
+            world.drain();
         }
+    }
+    if world.ends_at.is_some() {
+        world.crash();
     }
     world.calm = true;
     settle(world, taken)?;

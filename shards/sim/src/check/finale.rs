@@ -47,15 +47,15 @@ impl World {
             let Some(stored) = rows.iter().find(|row| row.room_id == id) else { continue };
             let position = stored.last_read_seq;
             let later = self.store.rooms[&id].events.iter().filter(|row| {
-                let read_up_to = position.max(self.store.rooms[&id].floor);
-                row.kind == EventKind::Message && row.seq > read_up_to && row.author_id != Some(UserId(user))
+                row.kind == EventKind::Message && row.seq > position && row.author_id != Some(UserId(user))
             });
+            let floor = self.store.rooms[&id].floor;
             let since = self.store.rooms[&id].members[&UserId(user)].joined_at;
             let mentions = later.clone().filter(|row| {
                 let Some(message) = self.model.rooms[&id].messages.get(&row.seq.0) else { return false };
                 let view = message.now();
                 let everybody = view.everyone && since <= message.at;
-                !view.deleted && (everybody || view.mentions.contains(&user))
+                row.seq > floor && !view.deleted && (everybody || view.mentions.contains(&user))
             });
             equal("last_seq", row["last_seq"].as_u64(), Some(self.store.head(id)))?;
             equal("last_read_seq", row["last_read_seq"].as_u64(), Some(position.0))?;

@@ -4,7 +4,7 @@ use serde_json::Value;
 use veza_engine::id::RoomId;
 use veza_engine::store::{EventKind, EventRow};
 
-use crate::model::{Reader, rfc3339};
+use crate::model::{Reader, View, rfc3339};
 use crate::world::World;
 
 type Checked = Result<(), String>;
@@ -50,9 +50,9 @@ impl World {
         let result = match question {
             _ if kind == "error" => Ok(()),
             Some(question) => self.reply_fits(client, &question, data),
-            None => self.push_fits(kind, data),
+            None => self.push_fits(client, kind, data),
         };
-        let result = result.and_then(|()| self.is_committed(data));
+        let result = result.and_then(|()| self.is_committed(data)).and_then(|()| self.is_alive(client));
         if let Err(problem) = result {
             self.checker.fail(format!("to client {client}: {problem}; frame {value}"));
         }
@@ -69,8 +69,8 @@ impl World {
         Ok(())
     }
 
-    fn push_fits(&self, kind: &str, data: &Value) -> Checked {
-        let Some(expected) = event_kind(kind) else { return self.ephemeral_fits(kind, data) };
+    fn push_fits(&self, client: usize, kind: &str, data: &Value) -> Checked {
+        let Some(expected) = event_kind(kind) else { return self.ephemeral_fits(client, kind, data) };
         let (room, seq) = position(data).ok_or("no room_id or seq")?;
         let row = self.store.event(room, seq).ok_or("shown, but not committed")?;
         if row.kind != expected {
@@ -85,10 +85,33 @@ impl World {
         event_fits(row, data, deleted)
     }
 
-    fn ephemeral_fits(&self, kind: &str, data: &Value) -> Checked {
+    /// It is about a message that this user may know of, and was so.
+    fn notification_fits(&self, client: usize, data: &Value, is_there: bool) -> Checked {
+        let kind = data["kind"].as_str().unwrap_or("");
+        let room = RoomId(data["room_id"].as_u64().filter(|_| is_there).ok_or("a notification about no room")?);
+        let Some(user) = self.clients[client].user_id.filter(|_| kind != "invite") else { return Ok(()) };
+        let model = self.room(room)?;
+        let message = data["message_id"].as_u64().and_then(|id| model.messages.get(&id)).ok_or("about no message")?;
+        if !model.ever_member(user) {
+            return Err("about a message in a room of others".into());
+        }
+        let preview = data["preview"].as_str().unwrap_or("");
+        let was_so = message.between(0, u64::MAX).any(|view| view.content.starts_with(preview));
+        let mentions = |view: &View| view.everyone || view.mentions.contains(&user);
+        let concerns = match kind {
+            "mention" => message.between(0, u64::MAX).any(mentions),
+            "dm" => self.is_dm(room),
+            "reply" => message.parent.is_some(),
+            _ => false,
+        };
+        if was_so && concerns { Ok(()) } else { Err("a notification without a reason, or of something else".into()) }
+    }
+
+    fn ephemeral_fits(&self, client: usize, kind: &str, data: &Value) -> Checked {
         let user = veza_engine::id::UserId(data["user_id"].as_u64().unwrap_or(0));
         let room = data["room_id"].as_u64().and_then(|room| self.store.rooms.get(&RoomId(room)));
         match (kind, room) {
+            ("notification", room) => self.notification_fits(client, data, room.is_some()),
             ("read", Some(room)) => {
                 let held = self.store.read_position(room, user);
                 let fits = data["seq"].as_u64().is_some_and(|seq| held.is_none_or(|held| seq <= held.0));

@@ -59,6 +59,19 @@ impl World {
                 let stored = self.store.is_blocked(UserId(user), UserId(*other));
                 if stored { Ok(()) } else { Err("told to be blocked, and not stored".into()) }
             }
+            Asked::Logout { everywhere } => {
+                let user = self.clients[client].user;
+                for other in 0..self.clients.len() {
+                    if other == client || (*everywhere && self.clients[other].user == user) {
+                        self.session_ended(other);
+                    }
+                }
+                Ok(())
+            }
+            Asked::Revoke { client: other } => {
+                self.session_ended(*other);
+                Ok(())
+            }
             _ => Ok(()),
         }
     }

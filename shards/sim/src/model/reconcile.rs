@@ -30,13 +30,15 @@ impl RoomModel {
                         return Err(format!("{} lifts a sanction without the right", by.0));
                     }
                     let expires_at = row.expires_at.map(super::view::rfc3339);
-                    let lifted = self.punishments.iter_mut().find(|known| {
-                        known.user == row.user_id.0
-                            && known.kind == row.kind.name()
-                            && known.expires_at == expires_at
-                            && !known.lifted
+                    let mut same = self.punishments.iter_mut().filter(|known| {
+                        known.user == row.user_id.0 && known.kind == row.kind.name() && known.expires_at == expires_at
                     });
-                    lifted.ok_or("a sanction is lifted that was not there")?.lifted = true;
+                    // Two may lift the same one at a time: the second finds it lifted.
+                    let first = same.next().ok_or("a sanction is lifted that was not there")?;
+                    let open = if first.lifted { same.find(|known| !known.lifted) } else { Some(first) };
+                    if let Some(open) = open {
+                        open.lifted = true;
+                    }
                 }
                 _ => {}
             }

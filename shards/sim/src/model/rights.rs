@@ -123,6 +123,12 @@ impl RoomModel {
         }
     }
 
+    /// Whether the user ever was a member.
+    pub fn ever_member(&self, user: u64) -> bool {
+        self.members.contains_key(&user)
+            || self.standings.get(&user).is_some_and(|all| all.iter().any(|(_, standing)| standing.member))
+    }
+
     /// Whether at any time since this step the user stood so.
     pub fn stood(&self, user: u64, since: u64, wanted: impl Fn(&Standing) -> bool) -> bool {
         let none = Vec::new();

@@ -128,11 +128,6 @@ impl StoredRoom {
         self.pair.is_some()
     }
 
-    /// Messages up to the floor.
-    pub fn floor_no(&self) -> u64 {
-        (self.floor.0 as usize).checked_sub(1).map_or(0, |index| self.events[index].message_no)
-    }
-
     /// Events that are retained.
     pub fn retained(&self) -> &[EventRow] {
         &self.events[self.floor.0 as usize..]

@@ -144,7 +144,7 @@ impl Store {
             epoch: room.meta.epoch,
             head: room.head(),
             last_read_seq: member.last_read_seq,
-            unread_count: room.message_no() - member.last_read_no.max(room.floor_no()),
+            unread_count: room.message_no() - member.last_read_no,
             mention_count: mentions.count() as u64,
         }
     }

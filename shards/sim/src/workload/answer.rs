@@ -19,6 +19,9 @@ impl World {
         let kind = value["type"].as_str().unwrap_or("").to_owned();
         let data = &value["data"];
         if kind == "auth_success" {
+            if let Some(id) = value["id"].as_u64() {
+                self.clients[client].asked.remove(&id);
+            }
             self.clients[client].ready = true;
             self.clients[client].user_id = data["user_id"].as_u64();
             self.model.met(self.steps, &self.store);
@@ -35,7 +38,8 @@ impl World {
 
     fn answer(&mut self, client: usize, id: u64, kind: &str, data: &Value) -> Checked {
         let code = if kind == "error" { data["code"].as_str().unwrap_or("") } else { "" };
-        let overtakes = matches!(code, "OVERLOADED" | "STORE_UNAVAILABLE" | "INVALID_REQUEST" | "RATE_LIMIT_EXCEEDED");
+        let overtaking = ["OVERLOADED", "STORE_UNAVAILABLE", "INVALID_REQUEST", "RATE_LIMIT_EXCEEDED", "DRAINING"];
+        let overtakes = overtaking.contains(&code);
         let Question { asked, step } = self.clients[client].answered(id, overtakes)?;
         if kind == "error" {
             let given_up = matches!(asked, Asked::Send { .. }) && !data["retryable"].as_bool().unwrap_or(false);
@@ -117,9 +121,6 @@ impl World {
         let Some(row) = rows.iter().find(|row| row.room_id == room) else { return Ok(()) };
         if self.store.noticed_head(room) < self.store.head(room) {
             return Ok(()); // a dead process wrote last, and nobody has met it yet
-        }
-        if self.store.rooms[&room].floor.0 > row.last_read_seq.0 {
-            return Ok(()); // what retention has removed may count or not
         }
         let told = (data["seq"].as_u64(), data["unread_count"].as_u64());
         if told != (Some(row.last_read_seq.0), Some(row.unread_count)) {

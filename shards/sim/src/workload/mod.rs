@@ -44,6 +44,7 @@ impl World {
             79..=87 => self.administer(client, room),
             88..=91 => self.of_users(client, room),
             92 => self.clean_up(room),
+            93 if self.rng.percent(20) => self.end_session(client),
             93 => self.nonsense(client),
             94 => self.send_over_http(client),
             95..=96 => self.list_something(client),
@@ -109,6 +110,21 @@ impl World {
             ["{", "[]", r#"{"type":1}"#, r#"{"type":"dance"}"#, r#"{"type":"get_room","data":{"room_id":1e99}}"#];
         let text = texts[self.rng.below(texts.len() as u64) as usize];
         self.text(client, text);
+    }
+
+    fn end_session(&mut self, client: usize) {
+        let user = self.clients[client].user;
+        let others = (0..self.clients.len()).filter(|other| *other != client && self.clients[*other].user == user);
+        let others: Vec<usize> = others.collect();
+        match (self.rng.below(3), self.rng.pick(&others).copied()) {
+            (0, Some(other)) => {
+                let data = format!(r#""session_id":"{}""#, self.session_of(other));
+                self.command(client, "revoke_session", Asked::Revoke { client: other }, &data);
+            }
+            (1, _) => self.command(client, "logout", Asked::Logout { everywhere: true }, r#""everywhere":true"#),
+            (2, _) => self.command(client, "refresh_token", Asked::Other, r#""token":"a new one""#),
+            _ => self.command(client, "logout", Asked::Logout { everywhere: false }, ""),
+        }
     }
 
     /// The user's first message that has no acknowledgement yet, once more, over HTTP and on any shard.

@@ -6,7 +6,7 @@ mod sockets;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 
 use veza_engine::id::{ConnId, RoomId, Seq, ShardId};
-use veza_engine::input::Role;
+use veza_engine::input::{Role, VerifyFor};
 use veza_engine::limits::Limits;
 use veza_engine::store::{Batch, BatchOutcome, Load, LoadError, Loaded, Writer};
 use veza_engine::time::{Mono, Now, WallMs};
@@ -27,6 +27,7 @@ enum Event {
     Stored { incarnation: u32, shard: usize, writer: Writer, outcome: BatchOutcome },
     Query { incarnation: u32, shard: usize, id: u64, load: Box<Load> },
     Loaded { incarnation: u32, shard: usize, id: u64, result: Result<Loaded, LoadError> },
+    Verified { incarnation: u32, conn: ConnId, purpose: VerifyFor },
     Retained { incarnation: u32, room_id: RoomId, floor: Seq },
     Act { client: usize },
     Read { client: usize },
@@ -73,6 +74,10 @@ pub struct World {
     pub(crate) unblocked: BTreeMap<(u64, u64), u64>,
     /// Texts of `update_status`: whose they are, and the numbers of those who must not read them.
     pub(crate) statuses: BTreeMap<String, (u64, BTreeSet<u64>)>,
+    /// Sessions that are over: when the engine said so.
+    pub(crate) ended: BTreeMap<Box<str>, u64>,
+    /// SIGTERM was sent, and the process ends in this step.
+    pub(crate) ends_at: Option<u64>,
     /// What happens is printed.
     pub(crate) is_traced: bool,
     /// Nothing changes any more: counts are exact.
@@ -152,6 +157,8 @@ impl World {
             model: Model { server_roles, ..Model::default() },
             unblocked: BTreeMap::new(),
             statuses: BTreeMap::new(),
+            ended: BTreeMap::new(),
+            ends_at: None,
             is_traced: false,
             finale: false,
             clients: (0..clients)
@@ -238,7 +245,14 @@ impl World {
                 let home = room_id.home(self.shards.len() as u16);
                 self.input(usize::from(home.0), Input::Retained { room_id, floor });
             }
-            Event::Stored { .. } | Event::Query { .. } | Event::Loaded { .. } | Event::Retained { .. } => {}
+            Event::Verified { incarnation, conn, purpose } if incarnation == self.incarnation => {
+                self.verified(conn, purpose);
+            }
+            Event::Stored { .. }
+            | Event::Query { .. }
+            | Event::Loaded { .. }
+            | Event::Retained { .. }
+            | Event::Verified { .. } => {}
             Event::Act { client } => self.act(client),
             Event::Read { client } => self.read(client),
             Event::Tick { shard } => {
@@ -325,12 +339,30 @@ impl World {
                 let incarnation = self.incarnation;
                 self.at(delay, Event::Query { incarnation, shard, id, load: Box::new(load) });
             }
-            Effect::Verify { .. } => {}
+            Effect::Verify { conn, purpose, .. } => {
+                let delay = self.rng.below(20) * MS;
+                let incarnation = self.incarnation;
+                self.at(delay, Event::Verified { incarnation, conn, purpose });
+            }
             Effect::Close { conn, code } => self.closed_by_engine(conn, code),
             Effect::Pause { .. } | Effect::Resume { .. } => {}
             Effect::HttpReply { ticket, result } => self.http_reply(ticket, result),
             Effect::Fault { .. } => {}
         }
+    }
+
+    /// SIGTERM: the shards tell their clients; after a while the process is gone.
+    pub fn drain(&mut self) {
+        self.trace(|| "SIGTERM".into());
+        self.ends_at = Some(self.steps + self.rng.between(50, 500));
+        for shard in 0..self.shards.len() {
+            self.input(shard, Input::Drain { reconnect_after_ms: 100 });
+        }
+    }
+
+    /// Whether the process that was told to end is to be gone now.
+    pub fn is_over(&self) -> bool {
+        self.ends_at.is_some_and(|step| self.steps >= step)
     }
 
     /// kill -9: all that is not in the database is gone. A transaction under way commits at the last moment, or never,
@@ -347,6 +379,8 @@ impl World {
             self.heap.push(due);
         }
         self.incarnation += 1;
+        self.ends_at = None;
+        self.ended.clear();
         self.trace(|| "kill -9".into());
         self.conns.clear();
         self.http.clear();
@@ -363,7 +397,7 @@ impl World {
 
     /// What a client does next.
     fn act(&mut self, client: usize) {
-        let delay = self.rng.between(1, 40) * MS * if self.calm { 1 } else { self.pace };
+        let delay = self.rng.between(1, 40) * MS * if self.calm { 4 } else { self.pace };
         self.at(delay, Event::Act { client });
         self.workload(client);
     }
@@ -377,5 +411,6 @@ impl World {
     pub fn is_settled(&self) -> bool {
         self.heap.iter().all(|due| matches!(due.2, Event::Tick { .. } | Event::Act { .. }))
             && self.shards.iter().all(Shard::is_quiet)
+            && self.clients.iter().all(|client| client.unacked.is_empty())
     }
 }

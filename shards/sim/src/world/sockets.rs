@@ -2,7 +2,7 @@
 
 use veza_engine::Input;
 use veza_engine::id::{ConnId, RoomId, ShardId};
-use veza_engine::input::Identity;
+use veza_engine::input::{Identity, TokenError, VerifyFor};
 use veza_engine::wire::{CloseCode, CommandError, CommandType};
 
 use super::{Event, MS, World};
@@ -21,8 +21,43 @@ impl World {
         let conn = ConnId { shard: ShardId(shard as u16), slot, generation: generations[slot as usize] };
         self.clients[client].conn = Some(conn);
         self.conns.insert(conn, client);
+        if self.rng.percent(20) {
+            self.input(shard, Input::Opened { conn, identity: None });
+            return self.command(client, "authenticate", Asked::Other, r#""token":"its own""#);
+        }
         let identity = self.identity(client);
         self.input(shard, Input::Opened { conn, identity: Some(Box::new(identity)) });
+    }
+
+    /// A token has been looked at.
+    pub(super) fn verified(&mut self, conn: ConnId, purpose: VerifyFor) {
+        let Some(client) = self.conns.get(&conn).copied() else { return };
+        let result = match self.rng.below(20) {
+            0 if !self.calm => Err(TokenError::Invalid),
+            _ => Ok(Box::new(self.identity(client))),
+        };
+        self.input(usize::from(conn.shard.0), Input::Verified { conn, purpose, result });
+    }
+
+    /// The session of a client's next or present connection.
+    pub(crate) fn session_of(&self, client: usize) -> Box<str> {
+        format!("s{client}-{}", self.clients[client].session).into()
+    }
+
+    /// The engine has said that a client's session is over.
+    pub(crate) fn session_ended(&mut self, client: usize) {
+        let session = self.session_of(client);
+        let now = self.now_us;
+        self.ended.entry(session).or_insert(now);
+    }
+
+    /// Ended sessions are told nothing any more, within a second (and what the rings of this world add).
+    pub(crate) fn is_alive(&self, client: usize) -> Result<(), String> {
+        const WITHIN_US: u64 = 2_000_000;
+        match self.ended.get(&self.session_of(client)) {
+            Some(at) if self.now_us > at + WITHIN_US => Err("its session is long over".into()),
+            _ => Ok(()),
+        }
     }
 
     /// A command over HTTP, on any shard.
@@ -54,8 +89,8 @@ impl World {
             sub: format!("u{user}").into(),
             username: Some(format!("name{user}").into()),
             role: self.model.server_roles[user as usize],
-            session_id: format!("s{client}").into(),
-            issued_at: None,
+            session_id: self.session_of(client),
+            issued_at: Some(self.now().wall.secs()),
             expires_at: 4_000_000_000,
         }
     }
@@ -74,6 +109,9 @@ impl World {
         self.inspected.remove(&conn);
         if let Some(client) = self.conns.remove(&conn) {
             self.checker.mix(code as u64);
+            if code == CloseCode::SessionRevoked {
+                self.clients[client].session += 1;
+            }
             self.clients[client].disconnected();
         }
     }
