@@ -45,14 +45,16 @@ pub enum Asked {
     Unreads,
     /// `list_dms`.
     Dms,
+    /// `list_blocks`.
+    Blocks,
     /// `list_sanctions` without a room.
     OwnSanctions,
     /// `block_user` or `unblock_user`.
     Block { user: u64, on: bool },
     /// `logout` of this session, or of all.
-    Logout { everywhere: bool },
-    /// `revoke_session` of another client of the user.
-    Revoke { client: usize },
+    Logout { session: Box<str>, everywhere: bool },
+    /// `revoke_session`.
+    Revoke { session: Box<str> },
     /// Another command about a room.
     Room { room: RoomId },
     /// Anything else.
@@ -166,6 +168,10 @@ pub struct Client {
     pub conn: Option<ConnId>,
     /// The engine's id of the user, once known.
     pub user_id: Option<u64>,
+    /// The step in which it was opened.
+    pub since: u64,
+    /// All connections before this step were told to end: when.
+    pub ended: Option<(u64, u64)>,
     /// `auth_success` was seen.
     pub ready: bool,
     /// Reads only now and then.

@@ -38,6 +38,8 @@ pub struct Report {
 const CRASH_EVERY: u64 = 1000;
 /// Steps that a world is given to settle.
 const SETTLE_STEPS: u64 = 200_000;
+/// Steps without anything to do after which it has settled.
+const QUIET_STEPS: u64 = 200;
 
 /// Runs one world.
 pub fn run(seed: u64, steps: u64, plant: Option<Plant>) -> Report {
@@ -79,11 +81,11 @@ fn settle(world: &mut world::World, taken: &mut u64) -> Result<(), String> {
         world.step().map_err(|problem| format!("settling, step {taken}: {problem}"))?;
         // A client that comes back and repeats is under way again: it must be quiet for a while.
         quiet = if world.is_settled() { quiet + 1 } else { 0 };
-        if quiet > 500 {
-            break;
+        if quiet > QUIET_STEPS {
+            return Ok(());
         }
     }
-    Ok(())
+    Err(format!("not settled after {SETTLE_STEPS} steps"))
 }
 
 fn drive(world: &mut world::World, steps: u64, taken: &mut u64) -> Result<(), String> {
@@ -93,7 +95,7 @@ fn drive(world: &mut world::World, steps: u64, taken: &mut u64) -> Result<(), St
         let chance = world.rng.below(CRASH_EVERY);
         if chance == 0 || world.is_over() {
             world.crash();
-        } else if chance == 1 && world.ends_at.is_none() {
+        } else if chance == 1 && world.ends_at.is_none() && world.rng.percent(40) {
             world.drain();
         }
     }

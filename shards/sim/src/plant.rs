@@ -51,11 +51,17 @@ pub enum Plant {
     MentionsUncounted,
     /// A subscription outlives a kick.
     EventAfterKick,
+    /// Whom a user blocks is not loaded with the profile: they see what they must not.
+    ForgottenProfile,
+    /// The last row of every list of conversations and blocks is missing.
+    ShortLists,
+    /// A session that is over goes on.
+    SessionGoesOn,
 }
 
 impl Plant {
     /// All of them.
-    pub const ALL: [Plant; 24] = {
+    pub const ALL: [Plant; 27] = {
         use Plant::*;
         [
             AckBeforeCommit,
@@ -82,6 +88,9 @@ impl Plant {
             ForeignSearch,
             MentionsUncounted,
             EventAfterKick,
+            ForgottenProfile,
+            ShortLists,
+            SessionGoesOn,
         ]
     };
 }

@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 use veza_engine::id::{RoomId, UserId};
-use veza_engine::store::EventKind;
+use veza_engine::store::{EventKind, RoomKind};
 
-use crate::client::{Asked, Reading};
+use crate::client::{Asked, Client, Reading};
 use crate::model::View;
 use crate::world::World;
 
@@ -25,7 +25,27 @@ impl World {
                 view.mentions.contains(&user) || (view.everyone && everyone_since)
             }),
             Asked::Read { room, reading: Reading::Stats } => self.stats_are_exact(*room, data),
-            Asked::Read { room, reading: Reading::Members } => self.members_are_exact(*room, data),
+            Asked::Read { room, reading: Reading::Members } => {
+                self.members_are_exact(*room, data)?;
+                self.statuses_are_exact(*room, user, data)
+            }
+            Asked::Read { room, reading: Reading::Roles } => {
+                let told = data["roles"].as_array().ok_or("no roles")?;
+                let custom = told.iter().filter(|role| role["built_in"] == false);
+                let custom: Vec<&str> = custom.filter_map(|role| role["name"].as_str()).collect();
+                equal(
+                    "the list of custom roles",
+                    custom,
+                    self.store.rooms[room].roles.keys().map(|name| &**name).collect(),
+                )
+            }
+            Asked::Dms => self.dms_are_exact(user, data),
+            Asked::Blocks => {
+                let told = data["users"].as_array().ok_or("no users")?;
+                let told: Vec<u64> = told.iter().filter_map(|row| row["user_id"].as_u64()).collect();
+                let blocked = |other: &u64| self.store.is_blocked(UserId(user), UserId(*other));
+                equal("the list of blocks", told, (1..=self.store.user_count()).filter(blocked).collect())
+            }
             _ => Ok(()),
         }
     }
@@ -94,6 +114,40 @@ impl World {
         equal("member_count", number("member_count"), Some(model.members.len() as u64))?;
         equal("pinned_count", number("pinned_count"), Some(retained().filter(|m| m.pinned.is_some()).count() as u64))?;
         equal("message_count", number("message_count"), Some(retained().filter(|m| !m.deleted).count() as u64))
+    }
+
+    fn dms_are_exact(&self, user: u64, data: &Value) -> Checked {
+        let rows: Vec<_> = self.store.unread(UserId(user)).into_iter().filter(|row| row.kind == RoomKind::Dm).collect();
+        let told = data["conversations"].as_array().ok_or("no conversations")?;
+        equal("the number of conversations", told.len(), rows.len())?;
+        for row in rows {
+            let of = |told: &&Value| told["conversation_id"] == row.room_id.0;
+            let told = told.iter().find(of).ok_or_else(|| format!("conversation {} is missing", row.room_id.0))?;
+            let mut others = self.store.rooms[&row.room_id].members.keys().filter(|other| other.0 != user);
+            let (one, more) = (others.next(), others.next().is_some());
+            let blocked = !more && one.is_some_and(|one| self.store.is_blocked(UserId(user), *one));
+            equal("unread_count", told["unread_count"].as_u64(), Some(row.unread_count))?;
+            equal("is_blocked", told["is_blocked"].as_bool(), Some(blocked))?;
+            let last = self.room(row.room_id)?.messages.range(self.store.rooms[&row.room_id].floor.0 + 1..).next_back();
+            equal("last_message", told["last_message"]["message_id"].as_u64(), last.map(|(id, _)| *id))?;
+        }
+        Ok(())
+    }
+
+    /// Who is subscribed (to a conversation: connected) is shown as set, but not when invisible, nor to the blocked.
+    fn statuses_are_exact(&self, room: RoomId, viewer: u64, data: &Value) -> Checked {
+        for row in data["members"].as_array().into_iter().flatten() {
+            let user = row["user_id"].as_u64().filter(|user| *user != viewer);
+            let Some(user) = user else { continue };
+            let is_there = |client: &Client| {
+                let subscribed = self.is_dm(room) || client.subs.contains_key(&room);
+                client.user_id == Some(user) && client.conn.is_some() && subscribed
+            };
+            let shown = self.clients.iter().any(is_there) && !self.store.is_blocked(UserId(user), UserId(viewer));
+            let expected = if shown { self.store.status(UserId(user)).shown() } else { "offline" };
+            equal(&format!("the status of {user}"), row["status"].as_str(), Some(expected))?;
+        }
+        Ok(())
     }
 
     fn members_are_exact(&self, room: RoomId, data: &Value) -> Checked {

@@ -59,17 +59,15 @@ impl World {
                 let stored = self.store.is_blocked(UserId(user), UserId(*other));
                 if stored { Ok(()) } else { Err("told to be blocked, and not stored".into()) }
             }
-            Asked::Logout { everywhere } => {
-                let user = self.clients[client].user;
-                for other in 0..self.clients.len() {
-                    if other == client || (*everywhere && self.clients[other].user == user) {
-                        self.session_ended(other);
-                    }
+            Asked::Logout { session, everywhere } => {
+                self.session_ended(session);
+                if *everywhere {
+                    self.all_ended(self.clients[client].user, question.step);
                 }
                 Ok(())
             }
-            Asked::Revoke { client: other } => {
-                self.session_ended(*other);
+            Asked::Revoke { session } => {
+                self.session_ended(session);
                 Ok(())
             }
             _ => Ok(()),

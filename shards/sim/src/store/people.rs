@@ -4,6 +4,7 @@ use veza_engine::id::{RoomId, Seq, UserId};
 use veza_engine::input::Identity;
 use veza_engine::store::{CONTACTS_MAX, MemberRow, Profile, RoomKind, SanctionRow, Standing, UnreadRow, UserRow};
 use veza_engine::time::WallMs;
+use veza_engine::wire::Status;
 
 use super::{Store, StoredRoom, is_message};
 
@@ -115,6 +116,11 @@ impl Store {
     pub(super) fn blocks(&self, user: UserId) -> Vec<(UserRow, WallMs)> {
         let Some(account) = self.accounts.get(&user) else { return Vec::new() };
         account.blocks.iter().filter_map(|(other, at)| Some((self.user(*other)?.clone(), *at))).collect()
+    }
+
+    /// What a user has set.
+    pub fn status(&self, user: UserId) -> Status {
+        self.accounts.get(&user).map_or(Status::Online, |account| account.status)
     }
 
     /// Whether the first blocks the second.

@@ -150,6 +150,7 @@ impl World {
             if verdict["room_id"].as_u64() != Some(room.0) {
                 return Err("rooms are answered in another order".into());
             }
+            self.reason_fits(*room, *last, verdict)?;
             if verdict["reason"] == "not_found" {
                 self.clients[client].subs.remove(room);
                 self.clients[client].seen.remove(room);
@@ -158,5 +159,20 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// Nobody is told to read afresh without a reason.
+    fn reason_fits(&self, room: RoomId, last: u64, verdict: &Value) -> Checked {
+        let (Some(reason), Some(head)) = (verdict["reason"].as_str(), verdict["seq"].as_u64()) else { return Ok(()) };
+        let Some(stored) = self.store.rooms.get(&room) else { return Ok(()) };
+        let limit = self.model.limits.resume_events;
+        let holds = match reason {
+            "ahead" => last > head,
+            "too_old" => last < stored.floor.0,
+            "too_far" => limit > 0 && head - last > limit,
+            "not_found" => true,
+            _ => false,
+        };
+        if holds { Ok(()) } else { Err(format!("not recovered from {last} for no reason")) }
     }
 }

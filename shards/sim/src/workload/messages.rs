@@ -133,7 +133,8 @@ impl World {
             self.command(client, "get_mentions", Asked::Mentions, r#""limit":100"#);
             let data = format!(r#""query":"{word}","limit":100"#);
             self.command(client, "search_messages", Asked::Search { word, room: None }, &data);
-            self.command(client, "list_dms", Asked::Dms, "");
+            self.command(client, "list_dms", Asked::Dms, r#""limit":100"#);
+            self.command(client, "list_blocks", Asked::Blocks, "");
             for room in self.room_ids().into_iter().filter(|room| self.is_member(client, *room)).collect::<Vec<_>>() {
                 let page = Reading::History { anchor: Anchor::Newest, limit: 100 };
                 for (kind, reading, more) in [
@@ -141,7 +142,11 @@ impl World {
                     ("get_pinned_messages", Reading::Pinned, ""),
                     ("get_room_stats", Reading::Stats, ""),
                     ("get_members", Reading::Members, ""),
+                    ("list_roles", Reading::Roles, ""),
                 ] {
+                    if kind == "list_roles" && self.is_dm(room) {
+                        continue;
+                    }
                     let asked = Asked::Read { room, reading };
                     self.command(client, kind, asked, &format!(r#""room_id":{}{more}"#, room.0));
                 }

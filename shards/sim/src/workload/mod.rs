@@ -44,7 +44,7 @@ impl World {
             79..=87 => self.administer(client, room),
             88..=91 => self.of_users(client, room),
             92 => self.clean_up(room),
-            93 if self.rng.percent(20) => self.end_session(client),
+            93 if self.rng.percent(40) => self.end_session(client),
             93 => self.nonsense(client),
             94 => self.send_over_http(client),
             95..=96 => self.list_something(client),
@@ -118,12 +118,19 @@ impl World {
         let others: Vec<usize> = others.collect();
         match (self.rng.below(3), self.rng.pick(&others).copied()) {
             (0, Some(other)) => {
-                let data = format!(r#""session_id":"{}""#, self.session_of(other));
-                self.command(client, "revoke_session", Asked::Revoke { client: other }, &data);
+                let session = self.session_of(other);
+                let data = format!(r#""session_id":"{session}""#);
+                self.command(client, "revoke_session", Asked::Revoke { session }, &data);
             }
-            (1, _) => self.command(client, "logout", Asked::Logout { everywhere: true }, r#""everywhere":true"#),
+            (1, _) => {
+                let asked = Asked::Logout { session: self.session_of(client), everywhere: true };
+                self.command(client, "logout", asked, r#""everywhere":true"#);
+            }
             (2, _) => self.command(client, "refresh_token", Asked::Other, r#""token":"a new one""#),
-            _ => self.command(client, "logout", Asked::Logout { everywhere: false }, ""),
+            _ => {
+                let asked = Asked::Logout { session: self.session_of(client), everywhere: false };
+                self.command(client, "logout", asked, "");
+            }
         }
     }
 
@@ -141,7 +148,7 @@ impl World {
             1 => ("list_dms", Asked::Dms),
             2 => ("get_mentions", Asked::Mentions),
             3 => ("list_sanctions", Asked::OwnSanctions),
-            4 => ("list_blocks", Asked::Other),
+            4 => ("list_blocks", Asked::Blocks),
             5 => ("list_sessions", Asked::Other),
             _ => ("get_unread", Asked::Other),
         };

@@ -184,6 +184,13 @@ impl World {
                 messages.pop();
             }
             Loaded::Message(Some(record)) => self.plant_record(record),
+            Loaded::Profile(profile) if self.plant == Some(Plant::ForgottenProfile) => profile.blocks.clear(),
+            Loaded::Blocks(rows) if self.plant == Some(Plant::ShortLists) => {
+                rows.pop();
+            }
+            Loaded::DmPage { conversations, .. } if self.plant == Some(Plant::ShortLists) => {
+                conversations.pop();
+            }
             Loaded::Unread(rows) if self.plant == Some(Plant::MentionsUncounted) => {
                 rows.iter_mut().for_each(|row| row.mention_count = 0);
             }

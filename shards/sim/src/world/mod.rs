@@ -308,6 +308,9 @@ impl World {
                 return;
             }
             let Some(message) = self.shards[from].poll_peer(ShardId(to as u16)) else { return };
+            if self.plant == Some(Plant::SessionGoesOn) && matches!(message, PeerMessage::Revoked(_)) {
+                continue;
+            }
             self.links[from][to].push_back(message);
             let link = &mut self.links[from][to];
             if self.plant == Some(Plant::Reorder) && link.len() >= 2 {
@@ -354,7 +357,7 @@ impl World {
     /// SIGTERM: the shards tell their clients; after a while the process is gone.
     pub fn drain(&mut self) {
         self.trace(|| "SIGTERM".into());
-        self.ends_at = Some(self.steps + self.rng.between(50, 500));
+        self.ends_at = Some(self.steps + self.rng.between(20, 200));
         for shard in 0..self.shards.len() {
             self.input(shard, Input::Drain { reconnect_after_ms: 100 });
         }
@@ -387,6 +390,7 @@ impl World {
         self.inspected.clear();
         for client in &mut self.clients {
             client.disconnected();
+            client.ended = None;
         }
         for slots in &mut self.generations {
             slots.clear();
@@ -397,7 +401,7 @@ impl World {
 
     /// What a client does next.
     fn act(&mut self, client: usize) {
-        let delay = self.rng.between(1, 40) * MS * if self.calm { 4 } else { self.pace };
+        let delay = self.rng.between(1, 40) * MS * if self.calm { 2 } else { self.pace };
         self.at(delay, Event::Act { client });
         self.workload(client);
     }

@@ -20,6 +20,7 @@ impl World {
         generations[slot as usize] += 1;
         let conn = ConnId { shard: ShardId(shard as u16), slot, generation: generations[slot as usize] };
         self.clients[client].conn = Some(conn);
+        self.clients[client].since = self.steps;
         self.conns.insert(conn, client);
         if self.rng.percent(20) {
             self.input(shard, Input::Opened { conn, identity: None });
@@ -44,16 +45,27 @@ impl World {
         format!("s{client}-{}", self.clients[client].session).into()
     }
 
-    /// The engine has said that a client's session is over.
-    pub(crate) fn session_ended(&mut self, client: usize) {
-        let session = self.session_of(client);
+    /// The engine has said that a session is over.
+    pub(crate) fn session_ended(&mut self, session: &str) {
         let now = self.now_us;
-        self.ended.entry(session).or_insert(now);
+        self.ended.entry(session.into()).or_insert(now);
+    }
+
+    /// All connections of a user were told to end in this step.
+    pub(crate) fn all_ended(&mut self, user: u64, step: u64) {
+        let now = self.now_us;
+        for client in self.clients.iter_mut().filter(|client| client.user == user && client.ready) {
+            client.ended = Some((step, now));
+        }
     }
 
     /// Ended sessions are told nothing any more, within a second (and what the rings of this world add).
     pub(crate) fn is_alive(&self, client: usize) -> Result<(), String> {
         const WITHIN_US: u64 = 2_000_000;
+        let own = &self.clients[client];
+        if own.ended.is_some_and(|(step, at)| own.since < step && self.now_us > at + WITHIN_US) {
+            return Err("all its user's sessions are long over".into());
+        }
         match self.ended.get(&self.session_of(client)) {
             Some(at) if self.now_us > at + WITHIN_US => Err("its session is long over".into()),
             _ => Ok(()),
