@@ -86,7 +86,9 @@ pub enum UserQuery {
 pub struct Asked {
     /// The query, to be repeated.
     pub load: Load,
-    /// The room's head when it was first asked: what is found reflects at least all events up to there.
+    /// The head when it was first asked for: a page ends there, however often it is read again.
+    pub head: Seq,
+    /// The head when it was asked for last: what is found reflects at least all events up to there.
     pub since: Seq,
     /// Repetitions so far.
     pub tries: u32,

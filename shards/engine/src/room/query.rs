@@ -17,7 +17,7 @@ use crate::wire::{Command, CommandError, HistoryAnchor, Permission};
 
 impl Room {
     pub(super) fn start_query(&mut self, core: &mut Core, origin: Origin, caller: Caller, load: Load, what: RoomQuery) {
-        let asked = Box::new(Asked { load, since: self.head, tries: 0 });
+        let asked = Box::new(Asked { load, head: self.head, since: self.head, tries: 0 });
         self.busy_mut(origin.asker).queries += 1;
         self.ask(core, origin, caller, what, asked);
     }
@@ -75,11 +75,11 @@ impl Room {
             return self.ask(core, origin, caller, what, asked);
         }
         let reader = caller.user_id;
-        let since = asked.since;
+        let head = asked.head;
         match (what, result) {
             (_, Err(failure)) => self.end_query(core, &caller, origin, Err(load_error(failure))),
             (RoomQuery::History, Ok(Loaded::History { mut messages, more })) => {
-                let reply = self.history_of_records(reader, since, &mut messages, more);
+                let reply = self.history_of_records(reader, head, &mut messages, more);
                 self.end_query(core, &caller, origin, Ok(reply));
             }
             (RoomQuery::HistoryAround { center, limit }, Ok(Loaded::History { messages, more })) => {
@@ -94,7 +94,7 @@ impl Room {
             ) => {
                 let more_after = more || messages.len() > limit as usize;
                 before.extend(messages.into_iter().take(limit as usize));
-                let reply = self.history_of_records(reader, since, &mut before, more_after || more_before);
+                let reply = self.history_of_records(reader, head, &mut before, more_after || more_before);
                 self.end_query(core, &caller, origin, Ok(reply));
             }
             (RoomQuery::Lift, Ok(Loaded::Sanction(row))) => {
