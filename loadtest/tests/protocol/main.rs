@@ -9,6 +9,7 @@ mod dms;
 mod envelope;
 mod finding;
 mod idempotency;
+mod left;
 mod lifecycle;
 mod limits;
 mod matrix;

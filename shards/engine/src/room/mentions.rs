@@ -121,10 +121,11 @@ impl Room {
         let (room_id, author) = (self.id(), notice.author_id);
         if mentioned.everyone {
             let frame = notice.frame("mention", room_id);
-            notify_page(core, room_id, author, frame, None);
+            notify_page(core, room_id, author, frame, None, None);
         } else if !mentioned.users.is_empty() {
             let frame = notice.frame("mention", room_id);
-            for user in mentioned.users.iter().filter(|user| **user != author) {
+            // They were members when the message was judged.
+            for user in mentioned.users.iter().filter(|user| **user != author && !self.is_known_out(**user)) {
                 push_user(core, *user, &frame);
             }
         }
@@ -133,12 +134,24 @@ impl Room {
             .copied()
             .filter(|user| *user != author && !mentioned.everyone && !mentioned.users.contains(user))
             .collect();
-        if !rest.is_empty() {
-            let frame = notice.frame("reply", room_id);
-            for user in rest {
-                push_user(core, user, &frame);
-            }
+        if rest.is_empty() {
+            return;
         }
+        // Whoever has written in the thread may have left since; of whom that is not known here, the store knows it.
+        let frame = notice.frame("reply", room_id);
+        let (known, unknown): (Vec<UserId>, Vec<UserId>) =
+            rest.into_iter().partition(|user| self.members.contains_key(user));
+        for user in known.into_iter().filter(|user| self.is_member(*user)) {
+            push_user(core, user, &frame);
+        }
+        if !unknown.is_empty() {
+            notify_page(core, room_id, author, frame, Some(unknown), None);
+        }
+    }
+
+    /// It is known here that this user is no member.
+    fn is_known_out(&self, user: UserId) -> bool {
+        self.members.contains_key(&user) && !self.is_member(user)
     }
 }
 
@@ -172,14 +185,21 @@ pub(super) fn push_user(core: &mut Core, user_id: UserId, frame: &FrameBytes) {
     core.send(user_id.home(core.shards), message);
 }
 
-/// Asks for the next members to be told.
-fn notify_page(core: &mut Core, room_id: RoomId, author: UserId, frame: FrameBytes, cursor: Option<Box<str>>) {
-    let load = Load::MemberPage { room_id, role: None, among: None, limit: EVERYONE_PAGE, cursor };
+/// Asks for the next members to be told: of these, or of all.
+fn notify_page(
+    core: &mut Core,
+    room_id: RoomId,
+    author: UserId,
+    frame: FrameBytes,
+    among: Option<Vec<UserId>>,
+    cursor: Option<Box<str>>,
+) {
+    let load = Load::MemberPage { room_id, role: None, among, limit: EVERYONE_PAGE, cursor };
     // Given up where the database has no room for more queries: the message itself is in everybody's log.
     let _ = core.load(load, LoadFor::Everyone { room_id, author, frame });
 }
 
-/// Tells a page of members that they are mentioned, and asks for the next one.
+/// Tells a page of members of a message, and asks for the next one. (Of few, named ones there is only one page.)
 pub fn everyone_loaded(
     core: &mut Core,
     room_id: RoomId,
@@ -192,6 +212,6 @@ pub fn everyone_loaded(
         push_user(core, member.user_id, &frame);
     }
     if next.is_some() {
-        notify_page(core, room_id, author, frame, next);
+        notify_page(core, room_id, author, frame, None, next);
     }
 }
