@@ -139,7 +139,11 @@ async function restart(round, signal) {
   assert.deepEqual(seen.slice(0, before.length), before, 'nothing old is lost, moved or repeated');
   for (const name of ['ada', 'bob']) {
     const own = seen.slice(before.length).filter((text) => text.startsWith(`${name}, `));
-    assert.deepEqual(own, texts.map((text) => `${name}, ${text}`), 'each once, in the order written');
+    assert.deepEqual(
+      own,
+      texts.map((text) => `${name}, ${text}`),
+      'each once, in the order written',
+    );
   }
   await Promise.all([ada.page.reload(), bob.page.reload()]);
   await Promise.all([ada.shows(seen.slice(-50)), bob.shows(seen.slice(-50))]);
@@ -179,7 +183,11 @@ test('two tabs of one user show the same, renew short tokens once for both, and 
     let last = await token(first);
     const said = [];
     for (const writer of [first, second, first]) {
-      last = await first.eventually('token', () => token(first), (now) => now !== last);
+      last = await first.eventually(
+        'token',
+        () => token(first),
+        (now) => now !== last,
+      );
       said.push(`said after ${said.length + 1} renewals`);
       await writer.say(said.at(-1));
       await Promise.all([first.shows(said), second.shows(said)]);

@@ -35,16 +35,32 @@ test('reactions: found by name, counted, one’s own is marked and taken back; w
   await bob.page.getByLabel('Search emoji').fill('tomato');
   await bob.page.keyboard.press('Enter');
   const chip = ({ page }) => page.locator('#log .reaction', { hasText: '🍅' });
-  const state = (user) => () => chip(user).evaluateAll((nodes) => nodes.map((each) => [each.querySelector('.number').textContent, each.ariaPressed]));
-  await Promise.all([bob.eventually('own', state(bob), [['1', 'true']]), ada.eventually('other’s', state(ada), [['1', 'false']])]);
+  const state = (user) => () =>
+    chip(user).evaluateAll((nodes) =>
+      nodes.map((each) => [each.querySelector('.number').textContent, each.ariaPressed]),
+    );
+  await Promise.all([
+    bob.eventually('own', state(bob), [['1', 'true']]),
+    ada.eventually('other’s', state(ada), [['1', 'false']]),
+  ]);
   await chip(ada).click();
-  await Promise.all([ada.eventually('both', state(ada), [['2', 'true']]), bob.eventually('both', state(bob), [['2', 'true']])]);
+  await Promise.all([
+    ada.eventually('both', state(ada), [['2', 'true']]),
+    bob.eventually('both', state(bob), [['2', 'true']]),
+  ]);
   await ada.act('shall we plant', 'Who reacted');
   const people = ada.page.locator('dialog .reaction-people');
-  await ada.eventually('who', () => people.locator('.name').allTextContents(), (names) => names.sort().join() === 'ada,bob');
+  await ada.eventually(
+    'who',
+    () => people.locator('.name').allTextContents(),
+    (names) => names.sort().join() === 'ada,bob',
+  );
   await ada.page.keyboard.press('Escape');
   await chip(bob).click();
-  await Promise.all([bob.eventually('back', state(bob), [['1', 'false']]), ada.eventually('back', state(ada), [['1', 'true']])]);
+  await Promise.all([
+    bob.eventually('back', state(bob), [['1', 'false']]),
+    ada.eventually('back', state(ada), [['1', 'true']]),
+  ]);
   await ada.page.reload();
   await ada.eventually('after a reload', state(ada), [['1', 'true']]);
   await chip(ada).click();
@@ -60,7 +76,11 @@ test('edits: from the composer by arrow up; both see it, with all versions', asy
   await editor.fill('water twice a week');
   await editor.press('Enter');
   for (const user of [ada, bob]) await user.messageOf('twice a week').getByRole('button', { name: 'Edited' }).waitFor();
-  assert.equal(await ada.page.evaluate(() => document.activeElement.closest('.message') !== null), true, 'the focus is kept');
+  assert.equal(
+    await ada.page.evaluate(() => document.activeElement.closest('.message') !== null),
+    true,
+    'the focus is kept',
+  );
   await bob.messageOf('twice a week').getByRole('button', { name: 'Edited' }).click();
   const versions = bob.page.locator('dialog .versions .content');
   await bob.eventually('versions', () => versions.allTextContents(), ['water twice a week', 'water twice a weak']);
@@ -78,7 +98,11 @@ test('pins: for those who may, in a panel that leads back to the message', async
   await bob.eventually('pins', pinned(bob), ['water twice a week']);
   assert.equal(await bob.page.locator('#panel').getByRole('button', { name: 'Unpin' }).count(), 0);
   await bob.page.locator('#panel .card-link').click();
-  await bob.eventually('focus', () => bob.page.evaluate(() => document.activeElement.querySelector('.content')?.textContent), 'water twice a week');
+  await bob.eventually(
+    'focus',
+    () => bob.page.evaluate(() => document.activeElement.querySelector('.content')?.textContent),
+    'water twice a week',
+  );
   await ada.page.getByRole('button', { name: 'Pinned messages' }).click();
   await ada.page.locator('#panel').getByRole('button', { name: 'Unpin' }).click();
   await Promise.all([ada, bob].map((user) => user.eventually('no pins', pinned(user), [])));
@@ -102,7 +126,13 @@ test('deleting: a tombstone stays for everybody, nothing of the content; a moder
   await ada.page.reload();
   await ada.eventually('after a reload', tombs(ada), 2);
   const { messages } = await ask(bob, 'get_history', { room_id: await openId(bob) });
-  assert.deepEqual(messages.slice(-2).map(({ content, is_deleted }) => [content || '', is_deleted]), [['', true], ['', true]]);
+  assert.deepEqual(
+    messages.slice(-2).map(({ content, is_deleted }) => [content || '', is_deleted]),
+    [
+      ['', true],
+      ['', true],
+    ],
+  );
 });
 
 test('mentions: completed while writing, marked, counted apart, told of, and collected', async () => {
@@ -118,14 +148,21 @@ test('mentions: completed while writing, marked, counted apart, told of, and col
   await bob.eventually('badge', () => bob.entry('garden').locator('.badge.mention').textContent(), '@1');
   assert.match(await bob.page.title(), /^\(@1, 1\)/);
   assert.match(await bob.entry('garden').getAttribute('aria-label'), /1 unread, 1 mentioning you/);
-  await bob.page.locator('.toast', { hasText: 'ada mentioned you in # garden' }).getByRole('button', { name: 'Open' }).click();
+  await bob.page
+    .locator('.toast', { hasText: 'ada mentioned you in # garden' })
+    .getByRole('button', { name: 'Open' })
+    .click();
   await bob.inRoom('garden');
   await bob.messageOf('over to you').locator('.mention.own', { hasText: '@bob' }).waitFor();
   assert.equal(await ada.messageOf('over to you').locator('.mention:not(.own)').textContent(), '@bob');
   await bob.openRoom('kitchen');
   await bob.page.getByRole('button', { name: 'Mentions' }).click();
   const inbox = bob.page.locator('#panel .result-card');
-  await bob.eventually('inbox', () => inbox.locator('.content').allTextContents(), (texts) => texts[0] === 'over to you, @bob');
+  await bob.eventually(
+    'inbox',
+    () => inbox.locator('.content').allTextContents(),
+    (texts) => texts[0] === 'over to you, @bob',
+  );
   await inbox.first().locator('.card-link').click();
   await bob.inRoom('garden');
   await bob.page.getByRole('button', { name: 'Close the panel' }).click();
@@ -156,12 +193,19 @@ test('search: words, a place and an author; a result leads into the middle of a 
   const query = ada.page.getByLabel('Search messages');
   const found = () => ada.page.locator('#panel .result-card .content').allTextContents();
   // The index is filled behind the write path: asked again until it is.
-  const search = async (text, expected) => ada.eventually(`found by ${text}`, async () => {
-    await query.fill(text);
-    await query.press('Enter');
-    await ada.page.waitForFunction(() => document.querySelector('#panel [role="status"]').textContent !== 'Loading…');
-    return found();
-  }, expected);
+  const search = async (text, expected) =>
+    ada.eventually(
+      `found by ${text}`,
+      async () => {
+        await query.fill(text);
+        await query.press('Enter');
+        await ada.page.waitForFunction(
+          () => document.querySelector('#panel [role="status"]').textContent !== 'Loading…',
+        );
+        return found();
+      },
+      expected,
+    );
   await search('tomat', ['shall we plant tomatoes?']);
   await search('rash', []);
   await search('line 77', (texts) => texts[0] === 'line 77');
@@ -173,10 +217,17 @@ test('search: words, a place and an author; a result leads into the middle of a 
   await search('line 7', (texts) => texts.includes('line 7') && texts.every((text) => text.startsWith('line 7')));
   await ada.page.locator('#panel .card-link[aria-label$=": line 7"]').click();
   await ada.inRoom('archive');
-  await ada.eventually('focus', () => ada.page.evaluate(() => document.activeElement.querySelector('.content')?.textContent), 'line 7');
+  await ada.eventually(
+    'focus',
+    () => ada.page.evaluate(() => document.activeElement.querySelector('.content')?.textContent),
+    'line 7',
+  );
   assert.ok(await ada.messageOf(/^line 7$/).isVisible());
   const texts = await ada.texts();
-  assert.ok(texts.includes('line 1') && texts.includes('line 12') && !texts.includes('line 130'), 'what stands around it');
+  assert.ok(
+    texts.includes('line 1') && texts.includes('line 12') && !texts.includes('line 130'),
+    'what stands around it',
+  );
   await ada.page.getByRole('button', { name: 'Latest messages' }).click();
   await ada.eventually('the end', async () => (await ada.texts()).at(-1), 'line 130');
   await ada.page.getByRole('button', { name: 'Close the panel' }).click();
@@ -217,6 +268,7 @@ test('presence: status and its text, live, in the list of members and beside a c
   await ada.page.locator('.person[aria-label*="bob, Last seen"]').waitFor();
   await bob.page.goto(`${url}/`);
   await ada.page.locator('.person[aria-label*="bob"] .presence.online').waitFor();
+  await ada.page.locator('#room-subtitle', { hasText: '2 online' }).waitFor();
   await ada.page.getByRole('button', { name: 'Close the panel' }).click();
 });
 
@@ -227,7 +279,13 @@ test('a history of 100,000 messages: a bounded part of it is on the page, whiche
   const HEAD = 100_000;
   const line = (id) => {
     const ids = { room_id: roomId, message_id: id, seq: id, author_id: 2, username: 'bob' };
-    const rest = { parent_id: null, thread_count: 0, mentions: [], reactions: [], created_at: new Date(1.7e12 + id * 1000).toISOString() };
+    const rest = {
+      parent_id: null,
+      thread_count: 0,
+      mentions: [],
+      reactions: [],
+      created_at: new Date(1.7e12 + id * 1000).toISOString(),
+    };
     return { ...ids, ...rest, content: `number ${id}${id % 7 ? '' : '\nof two lines'}` };
   };
   const history = ({ before_id: before, after_id: after, around_id: around, limit }) => {
@@ -251,12 +309,20 @@ test('a history of 100,000 messages: a bounded part of it is on the page, whiche
   });
   await ada.page.goto(`${world.server.url}/#room-${roomId}`);
   await ada.page.reload();
-  const texts = () => ada.page.locator('#log .message .content').evaluateAll((nodes) => nodes.map((node) => Number(/\d+/.exec(node.textContent)[0])));
-  const scroll = (edge) => ada.page.locator('#scroller').evaluate((node, to) => node.scrollTo(0, to === 'top' ? 0 : node.scrollHeight), edge);
+  const texts = () =>
+    ada.page
+      .locator('#log .message .content')
+      .evaluateAll((nodes) => nodes.map((node) => Number(/\d+/.exec(node.textContent)[0])));
+  const scroll = (edge) =>
+    ada.page.locator('#scroller').evaluate((node, to) => node.scrollTo(0, to === 'top' ? 0 : node.scrollHeight), edge);
   await ada.eventually('the end', texts, (seen) => seen.at(-1) === HEAD);
   const check = (seen) => {
     assert.ok(seen.length <= 300, `${seen.length} messages on the page`);
-    assert.deepEqual(seen, seen.map((_, i) => seen[0] + i), 'in order, without a hole');
+    assert.deepEqual(
+      seen,
+      seen.map((_, i) => seen[0] + i),
+      'in order, without a hole',
+    );
   };
   for (let first = HEAD - 49; first > HEAD - 700; first -= 50) {
     await scroll('top');

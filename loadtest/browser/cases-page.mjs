@@ -6,18 +6,26 @@ import { test, world } from './world.mjs';
 /** What a checker of accessibility would find: [rule, element]. */
 function faultsOfAccess() {
   const shown = (node) => node.checkVisibility({ visibilityProperty: true });
-  const text = (node) => [...node.querySelectorAll(':not([aria-hidden="true"])'), node].some((each) => {
-    return [...each.childNodes].some((child) => child.nodeType === 3 && child.textContent.trim());
-  });
+  const text = (node) =>
+    [...node.querySelectorAll(':not([aria-hidden="true"])'), node].some((each) => {
+      return [...each.childNodes].some((child) => child.nodeType === 3 && child.textContent.trim());
+    });
   const byIds = (node, name) => (node.getAttribute(name) ?? '').split(' ').filter(Boolean);
   const named = (node) => node.ariaLabel || text(node) || node.labels?.length || byIds(node, 'aria-labelledby').length;
   const faults = [];
   const rule = (name, selector, fails) => {
-    for (const node of document.querySelectorAll(selector)) if (shown(node) && fails(node)) faults.push([name, node.outerHTML.slice(0, 160)]);
+    for (const node of document.querySelectorAll(selector))
+      if (shown(node) && fails(node)) faults.push([name, node.outerHTML.slice(0, 160)]);
   };
-  rule('has no name', 'button, a[href], input, textarea, select, [role="menu"], [role="listbox"], [role="dialog"], dialog, [role="region"], nav, aside, main, [role="tab"]', (node) => !named(node));
+  rule(
+    'has no name',
+    'button, a[href], input, textarea, select, [role="menu"], [role="listbox"], [role="dialog"], dialog, [role="region"], nav, aside, main, [role="tab"]',
+    (node) => !named(node),
+  );
   rule('refers to nothing', '[aria-labelledby], [aria-controls], [aria-describedby]', (node) => {
-    return ['aria-labelledby', 'aria-describedby'].flatMap((name) => byIds(node, name)).some((id) => !document.getElementById(id));
+    return ['aria-labelledby', 'aria-describedby']
+      .flatMap((name) => byIds(node, name))
+      .some((id) => !document.getElementById(id));
   });
   rule('stands before others in the tab order', '[tabindex]', (node) => node.tabIndex > 0);
   rule('is an image without a text', 'img', (node) => !node.hasAttribute('alt'));
@@ -30,7 +38,8 @@ function faultsOfAccess() {
     return node.children.length > 0 && !node.querySelector('[tabindex="0"], button:not([tabindex="-1"])');
   });
   const ids = [...document.querySelectorAll('[id]')].map((node) => node.id);
-  for (const id of new Set(ids.filter((each, index) => ids.indexOf(each) !== index))) faults.push(['is there twice', id]);
+  for (const id of new Set(ids.filter((each, index) => ids.indexOf(each) !== index)))
+    faults.push(['is there twice', id]);
   if (document.querySelectorAll('main:not([hidden])').length < 1) faults.push(['has no main part', '']);
   return faults;
 }
@@ -45,7 +54,9 @@ function faintTexts() {
     return canvas.getImageData(0, 0, 1, 1).data;
   };
   const light = (color) => {
-    const [r, g, b] = [...rgba(color)].map((value) => (value / 255 <= 0.04045 ? value / 255 / 12.92 : ((value / 255 + 0.055) / 1.055) ** 2.4));
+    const [r, g, b] = [...rgba(color)].map((value) =>
+      value / 255 <= 0.04045 ? value / 255 / 12.92 : ((value / 255 + 0.055) / 1.055) ** 2.4,
+    );
     return 0.2126 * r + 0.7152 * g + 0.0722 * b;
   };
   const behind = (node) => {
@@ -60,7 +71,12 @@ function faintTexts() {
   const faint = [];
   for (const node of document.querySelectorAll('body *')) {
     const own = [...node.childNodes].some((child) => child.nodeType === 3 && child.textContent.trim());
-    if (!own || !node.checkVisibility({ opacityProperty: true, visibilityProperty: true }) || node.closest(':disabled, .closed, .visually-hidden, [aria-hidden="true"]')) continue;
+    if (
+      !own ||
+      !node.checkVisibility({ opacityProperty: true, visibilityProperty: true }) ||
+      node.closest(':disabled, .closed, .visually-hidden, [aria-hidden="true"]')
+    )
+      continue;
     const ground = behind(node);
     if (!ground) continue;
     const [a, b] = [light(getComputedStyle(node).color), light(ground)].sort((x, y) => y - x);
@@ -76,7 +92,11 @@ const STATES = {
   members: ({ page }) => page.getByRole('button', { name: 'Members', exact: true }).click(),
   search: ({ page }) => page.getByRole('button', { name: 'Search', exact: true }).click(),
   pins: ({ page }) => page.getByRole('button', { name: 'Pinned messages' }).click(),
-  thread: (user) => user.messageOf('shall we plant').getByRole('button', { name: /replies/ }).click(),
+  thread: (user) =>
+    user
+      .messageOf('shall we plant')
+      .getByRole('button', { name: /replies/ })
+      .click(),
   rooms: ({ page }) => page.getByRole('button', { name: 'Find or create a room' }).click(),
   people: ({ page }) => page.getByRole('button', { name: 'Message somebody' }).first().click(),
   settings: (user) => user.roomMenu('Room settings'),
@@ -97,7 +117,8 @@ test('controls, landmarks and lists are named and nested as screen readers need 
     await open(ada);
     assert.deepEqual(await ada.page.evaluate(faultsOfAccess), [], name);
     await ada.page.keyboard.press('Escape');
-    if (await ada.page.locator('#panel').isVisible()) await ada.page.getByRole('button', { name: 'Close the panel' }).click();
+    if (await ada.page.locator('#panel').isVisible())
+      await ada.page.getByRole('button', { name: 'Close the panel' }).click();
     await ada.eventually('closed', () => ada.page.locator('dialog[open], [popover]:popover-open').count(), 0);
   }
 });
@@ -112,10 +133,15 @@ test('new messages of the open room are told to screen readers', async () => {
 test('with the keyboard alone: rooms, messages, a thread, a reaction, an edit, a dialog, and the focus comes back', async () => {
   const { ada, bob } = world;
   const { page } = ada;
-  const focused = (ask = 'id') => page.evaluate((what) => document.activeElement[what] || document.activeElement.ariaLabel, ask);
+  const focused = (ask = 'id') =>
+    page.evaluate((what) => document.activeElement[what] || document.activeElement.ariaLabel, ask);
   await ada.entry('drain').focus();
   await page.keyboard.press('ArrowDown');
-  await ada.eventually('next', () => page.evaluate(() => document.activeElement.querySelector('.name').textContent), 'endless');
+  await ada.eventually(
+    'next',
+    () => page.evaluate(() => document.activeElement.querySelector('.name').textContent),
+    'endless',
+  );
   await ada.entry('kitchen').focus();
   await page.keyboard.press('Enter');
   await ada.inRoom('kitchen');
@@ -134,13 +160,21 @@ test('with the keyboard alone: rooms, messages, a thread, a reaction, an edit, a
   await bob.messageOf('typed where').getByRole('button', { name: '1 reply' }).waitFor();
   await page.keyboard.press('Escape');
   await page.locator('#panel').waitFor({ state: 'hidden' });
-  await ada.eventually('the focus is back at the message', () => page.evaluate(() => document.activeElement.className), (seen) => seen.includes('message'));
+  await ada.eventually(
+    'the focus is back at the message',
+    () => page.evaluate(() => document.activeElement.className),
+    (seen) => seen.includes('message'),
+  );
   await page.keyboard.press('+');
   await ada.eventually('focus', () => focused('ariaLabel'), 'Search emoji');
   await page.keyboard.type('rocket');
   await page.keyboard.press('Enter');
   await bob.page.locator('#log .reaction', { hasText: '🚀' }).waitFor();
-  await ada.eventually('the focus is back', () => page.evaluate(() => Boolean(document.activeElement.closest('.message'))), true);
+  await ada.eventually(
+    'the focus is back',
+    () => page.evaluate(() => Boolean(document.activeElement.closest('.message'))),
+    true,
+  );
   await page.keyboard.press('End');
   await page.keyboard.press('Enter');
   await page.getByRole('menu', { name: 'Actions' }).waitFor();
@@ -174,9 +208,16 @@ test('on a narrow screen the list, the room and the panel take turns, and nothin
   const scroller = bob.page.locator('#scroller');
   const below = () => scroller.evaluate((node) => node.scrollHeight - node.scrollTop - node.clientHeight);
   await bob.eventually('still at the end', below, (pixels) => pixels < 2);
-  const wide = () => bob.page.evaluate(() => [...document.querySelectorAll('body, .chat, .room, .panel, dialog[open], [popover], .sidebar')]
-    .filter((node) => node.checkVisibility() && (node.getBoundingClientRect().right > innerWidth + 1 || node.scrollWidth > node.clientWidth + 1))
-    .map((node) => node.className || node.tagName));
+  const wide = () =>
+    bob.page.evaluate(() =>
+      [...document.querySelectorAll('body, .chat, .room, .panel, dialog[open], [popover], .sidebar')]
+        .filter(
+          (node) =>
+            node.checkVisibility() &&
+            (node.getBoundingClientRect().right > innerWidth + 1 || node.scrollWidth > node.clientWidth + 1),
+        )
+        .map((node) => node.className || node.tagName),
+    );
   assert.equal(await bob.page.locator('.sidebar').isVisible(), false);
   assert.deepEqual(await wide(), []);
   await bob.page.getByRole('button', { name: 'Back to the list' }).click();
@@ -188,7 +229,8 @@ test('on a narrow screen the list, the room and the panel take turns, and nothin
     await STATES[name](bob);
     assert.deepEqual(await wide(), [], name);
     await bob.page.keyboard.press('Escape');
-    if (await bob.page.locator('#panel').isVisible()) await bob.page.getByRole('button', { name: 'Close the panel' }).click();
+    if (await bob.page.locator('#panel').isVisible())
+      await bob.page.getByRole('button', { name: 'Close the panel' }).click();
   }
   await bob.page.getByRole('button', { name: 'Back to the list' }).click();
   for (const name of ['rooms', 'people', 'own']) {
@@ -214,7 +256,10 @@ test('light and dark: as the system, or as chosen, over a reload; texts are read
     assert.deepEqual(await page.evaluate(faintTexts), [], theme);
     await page.keyboard.press('Escape');
   };
-  for (const [scheme, isDark] of [['light', false], ['dark', true]]) {
+  for (const [scheme, isDark] of [
+    ['light', false],
+    ['dark', true],
+  ]) {
     await page.emulateMedia({ colorScheme: scheme });
     assert.equal(dark(await ground()), isDark, scheme);
     assert.deepEqual(await page.evaluate(faintTexts), [], scheme);
@@ -259,7 +304,9 @@ test('notifications of the browser: asked for by a click only, shown when the pa
   await page.keyboard.press('Escape');
   await page.evaluate(() => Object.defineProperty(document, 'hidden', { configurable: true, get: () => true }));
   await bob.say('@ada, come and see');
-  await ada.eventually('told', () => page.evaluate(() => window.told), [['bob mentioned you in # garden', '@ada, come and see']]);
+  await ada.eventually('told', () => page.evaluate(() => window.told), [
+    ['bob mentioned you in # garden', '@ada, come and see'],
+  ]);
   await page.evaluate(() => delete document.hidden);
 });
 

@@ -60,7 +60,11 @@ test('settings: name and topic change for everybody; an archived room is read on
   }
   const menu = bob.page.getByRole('menu');
   await bob.page.getByRole('button', { name: 'More about this room' }).click();
-  assert.deepEqual(await menu.getByRole('menuitem', { name: /settings|Invite/ }).count(), 0, 'a member is offered neither');
+  assert.deepEqual(
+    await menu.getByRole('menuitem', { name: /settings|Invite/ }).count(),
+    0,
+    'a member is offered neither',
+  );
   await bob.page.keyboard.press('Escape');
   await openTab(ada, 'Archive');
   await ada.page.getByRole('button', { name: 'Archive', exact: true }).click();
@@ -89,7 +93,11 @@ test('roles: a custom one, given and taken; what it allows is offered at once', 
   await give('Curator');
   await bob.toast('You are curator of strongroom now.');
   await ada.page.locator('.person', { hasText: 'bob' }).locator('.role', { hasText: 'Curator' }).waitFor();
-  await bob.eventually('offered', () => bob.offered('thanks for having me'), (items) => items.includes('Pin'));
+  await bob.eventually(
+    'offered',
+    () => bob.offered('thanks for having me'),
+    (items) => items.includes('Pin'),
+  );
   await bob.act('thanks for having me', 'Pin');
   await ada.messageOf('thanks for having me').getByText('Pinned').waitFor();
   await openTab(ada, 'Roles');
@@ -99,7 +107,11 @@ test('roles: a custom one, given and taken; what it allows is offered at once', 
   await ada.page.keyboard.press('Escape');
   await bob.page.reload();
   await bob.inRoom('strongroom');
-  await bob.eventually('offered no more', () => bob.offered('thanks for having me'), (items) => !items.includes('Pin'));
+  await bob.eventually(
+    'offered no more',
+    () => bob.offered('thanks for having me'),
+    (items) => !items.includes('Pin'),
+  );
 });
 
 test('mute: with a reason and a time; lifted again', async () => {
@@ -107,7 +119,10 @@ test('mute: with a reason and a time; lifted again', async () => {
   await sanction(ada, 'bob', 'Mute', 'too loud', '10 minutes');
   await bob.toast('A moderator has muted you');
   await bob.eventually('muted', () => closed(bob), true);
-  assert.match(await bob.page.getByLabel('Message', { exact: true }).getAttribute('placeholder'), /muted you here until/);
+  assert.match(
+    await bob.page.getByLabel('Message', { exact: true }).getAttribute('placeholder'),
+    /muted you here until/,
+  );
   await bob.page.reload();
   await bob.eventually('muted after a reload', () => closed(bob), true);
   await openTab(ada, 'Sanctions');
@@ -199,7 +214,11 @@ test('blocking: neither writes to the other until it is taken back', async () =>
   await ada.noToasts();
   const second = await User.another(bob);
   await second.openRoom('ada');
-  await second.eventually('offline for the blocked', () => second.page.locator('#room-subtitle').textContent(), 'Offline');
+  await second.eventually(
+    'offline for the blocked',
+    () => second.page.locator('#room-subtitle').textContent(),
+    'Offline',
+  );
   await second.page.close();
   await ada.page.locator('#me-button').click();
   await ada.page.getByRole('menuitem', { name: 'Preferences' }).click();

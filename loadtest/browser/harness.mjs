@@ -12,8 +12,12 @@ const START_TIMEOUT_MS = 30_000;
 export const WAIT_MS = 15_000;
 const FLAGS = [
   '--no-sandbox', // Chromium refuses to run as root otherwise; it opens nothing but this server's page
-  '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-  '--disable-component-update', '--disable-sync',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
 ];
 
 /** Value of `--name value` on the command line, or of VEZA_<NAME> in the environment. */
@@ -40,12 +44,24 @@ export class Server {
   /** Resolves when the server listens. The first start chooses the port, the later ones keep it. */
   async start() {
     const config = join(this.dir, 'veza.toml');
-    writeFileSync(config, [
-      '[server]', `bind_addr = "${this.address}"`, `data_dir = "${this.dir}/data"`, 'shards = 2',
-      '[database]', `url = "sqlite://${this.dir}/data/veza.db"`,
-      '[security]', `jwt_access_duration = "${this.accessDuration}"`,
-      '[limits]', 'max_messages_per_minute = 0', 'commands_per_second = 0', 'logins_per_minute = 0', '',
-    ].join('\n'));
+    writeFileSync(
+      config,
+      [
+        '[server]',
+        `bind_addr = "${this.address}"`,
+        `data_dir = "${this.dir}/data"`,
+        'shards = 2',
+        '[database]',
+        `url = "sqlite://${this.dir}/data/veza.db"`,
+        '[security]',
+        `jwt_access_duration = "${this.accessDuration}"`,
+        '[limits]',
+        'max_messages_per_minute = 0',
+        'commands_per_second = 0',
+        'logins_per_minute = 0',
+        '',
+      ].join('\n'),
+    );
     const child = spawn(this.binary, ['--config', config], { cwd: this.dir, stdio: ['ignore', 'pipe', 'pipe'] });
     this.child = child;
     this.ended = new Promise((resolve) => child.once('exit', (code, signal) => resolve({ code, signal })));
@@ -94,15 +110,18 @@ const TYPES = { html: 'text/html', js: 'text/javascript', css: 'text/css', svg: 
 
 /** `--web DIR`: the page's files come from there instead of out of the binary, for work on the client. */
 async function filesFrom(context, server, dir) {
-  await context.route((url) => url.origin === server.url && !url.pathname.startsWith('/api/'), async (route) => {
-    const path = new URL(route.request().url()).pathname;
-    const file = path === '/' ? 'index.html' : path.slice(1);
-    try {
-      await route.fulfill({ body: readFileSync(join(dir, file)), contentType: TYPES[file.split('.').pop()] });
-    } catch {
-      await route.continue();
-    }
-  });
+  await context.route(
+    (url) => url.origin === server.url && !url.pathname.startsWith('/api/'),
+    async (route) => {
+      const path = new URL(route.request().url()).pathname;
+      const file = path === '/' ? 'index.html' : path.slice(1);
+      try {
+        await route.fulfill({ body: readFileSync(join(dir, file)), contentType: TYPES[file.split('.').pop()] });
+      } catch {
+        await route.continue();
+      }
+    },
+  );
 }
 
 /** One user in a browser profile of their own, with the words that a person would use for what is on the page. */
@@ -255,9 +274,11 @@ export class User {
 
   /** The messages on the page, in order; those not acknowledged yet are marked. */
   texts(place = '#log') {
-    return this.page.locator(`${place} .message`).evaluateAll((nodes) => nodes.map((node) => {
-      return (node.dataset.status ? `(${node.dataset.status}) ` : '') + node.querySelector('.content').textContent;
-    }));
+    return this.page.locator(`${place} .message`).evaluateAll((nodes) =>
+      nodes.map((node) => {
+        return (node.dataset.status ? `(${node.dataset.status}) ` : '') + node.querySelector('.content').textContent;
+      }),
+    );
   }
 
   /** What the page says of itself, for the report of a failure. */
@@ -271,7 +292,12 @@ export class User {
   /** Waits until the page shows exactly these messages. */
   shows(expected, place) {
     const wanted = JSON.stringify(expected);
-    return this.eventually(`${this.name} sees`, () => this.texts(place), (seen) => JSON.stringify(seen) === wanted, expected);
+    return this.eventually(
+      `${this.name} sees`,
+      () => this.texts(place),
+      (seen) => JSON.stringify(seen) === wanted,
+      expected,
+    );
   }
 
   /** Waits until `ask` gives what `accept` takes (a function, or the value itself), a frame of the page at a time. */

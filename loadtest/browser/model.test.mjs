@@ -7,8 +7,20 @@ import { applyEvent, Recent, Thread, Timeline, WINDOW } from '../../src/api/web/
 
 const ME = 1;
 const message = (id, more = {}) => {
-  return { room_id: 5, message_id: id, seq: id, author_id: 2, username: 'bob', content: `m${id}`, parent_id: null, thread_count: 0,
-    reactions: [], mentions: [], created_at: `2026-01-01T00:00:00.${String(id % 1000).padStart(3, '0')}Z`, ...more };
+  return {
+    room_id: 5,
+    message_id: id,
+    seq: id,
+    author_id: 2,
+    username: 'bob',
+    content: `m${id}`,
+    parent_id: null,
+    thread_count: 0,
+    reactions: [],
+    mentions: [],
+    created_at: `2026-01-01T00:00:00.${String(id % 1000).padStart(3, '0')}Z`,
+    ...more,
+  };
 };
 const event = (type, seq, data = {}) => ({ type, data: { room_id: 5, seq, ...data } });
 const page = (from, to, seq, more = false) => {
@@ -19,7 +31,11 @@ const ids = (timeline) => timeline.messages.map((entry) => entry.message_id);
 const range = (from, to) => Array.from({ length: to - from + 1 }, (_, index) => from + index);
 
 const EFFECTS = [
-  ['message_edited', { content: 'new', mentions: [1], edited_at: 'now', edit_count: 1 }, { content: 'new', mentions: [1], is_edited: true, edit_count: 1 }],
+  [
+    'message_edited',
+    { content: 'new', mentions: [1], edited_at: 'now', edit_count: 1 },
+    { content: 'new', mentions: [1], is_edited: true, edit_count: 1 },
+  ],
   ['message_deleted', { actor_id: 2 }, { content: null, is_deleted: true, reactions: [], is_pinned: false }],
   ['reaction_added', { emoji: '👍', user_id: 2, count: 1 }, { reactions: [{ emoji: '👍', count: 1, me: false }] }],
   ['reaction_added', { emoji: '👍', user_id: ME, count: 3 }, { reactions: [{ emoji: '👍', count: 3, me: true }] }],
@@ -58,7 +74,8 @@ test('a page older than the newest event is brought up to it, one that is newer 
   const recent = new Recent();
   const timeline = new Timeline(ME, recent);
   const reply = event('message', 11, { ...message(11, { parent_id: 3 }) });
-  for (const push of [event('reaction_added', 10, { message_id: 3, emoji: '👍', user_id: 2, count: 1 }), reply]) recent.add(push);
+  for (const push of [event('reaction_added', 10, { message_id: 3, emoji: '👍', user_id: 2, count: 1 }), reply])
+    recent.add(push);
   timeline.addPage(page(1, 9, 9), 'newest');
   assert.deepEqual(timeline.find(3).reactions, [{ emoji: '👍', count: 1, me: false }]);
   assert.equal(timeline.find(3).thread_count, 1);
@@ -121,11 +138,16 @@ test('somebody who reads back while thousands come keeps a bounded window', () =
 test('a thread: its answers only, each once, in order, also those that come before its page', () => {
   const recent = new Recent();
   const thread = new Thread(ME, 5, 3, recent);
-  const [early, late, other] = [11, 12, 13].map((id) => event('message', id, message(id, { parent_id: id === 13 ? 4 : 3 })));
+  const [early, late, other] = [11, 12, 13].map((id) =>
+    event('message', id, message(id, { parent_id: id === 13 ? 4 : 3 })),
+  );
   recent.seq = 10;
   recent.add(early);
   thread.receive(early);
-  thread.addPage({ parent: message(3, { thread_count: 1 }), messages: [message(7, { parent_id: 3 })], has_more: false }, 10);
+  thread.addPage(
+    { parent: message(3, { thread_count: 1 }), messages: [message(7, { parent_id: 3 })], has_more: false },
+    10,
+  );
   for (const push of [late, late, other]) thread.receive(push);
   assert.deepEqual(ids(thread), [3, 7, 11, 12]);
 });
@@ -176,9 +198,18 @@ for (const [role, server, may, mayNot] of RIGHTS) {
 test('rank: nobody acts on an equal or a higher one, but the owner and administrators', () => {
   const { made, room } = model();
   const outranks = (role, over) => Object.assign(room, { role }) && made.outranks(room, over);
-  assert.deepEqual(['owner', 'moderator', 'member'].map((over) => outranks('owner', over)), [false, true, true]);
-  assert.deepEqual(['owner', 'moderator', 'member'].map((over) => outranks('moderator', over)), [false, false, true]);
-  assert.deepEqual(['owner', 'moderator', 'member'].map((over) => outranks('member', over)), [false, false, false]);
+  assert.deepEqual(
+    ['owner', 'moderator', 'member'].map((over) => outranks('owner', over)),
+    [false, true, true],
+  );
+  assert.deepEqual(
+    ['owner', 'moderator', 'member'].map((over) => outranks('moderator', over)),
+    [false, false, true],
+  );
+  assert.deepEqual(
+    ['owner', 'moderator', 'member'].map((over) => outranks('member', over)),
+    [false, false, false],
+  );
   made.me.role = 'admin';
   assert.equal(outranks('member', 'owner'), true);
 });
@@ -192,7 +223,9 @@ test('the caller’s role, mute and the room’s settings follow the events', ()
   assert.equal(room.role, 'member');
   made.apply(event('user_sanctioned', 3, { user_id: ME, kind: 'mute', expires_at: null, actor_id: 2 }));
   assert.equal(room.muted_until, Infinity);
-  made.apply(event('room_updated', 4, { room: { room_id: 5, name: 'renamed', topic: 't', archived: true }, actor_id: 2 }));
+  made.apply(
+    event('room_updated', 4, { room: { room_id: 5, name: 'renamed', topic: 't', archived: true }, actor_id: 2 }),
+  );
   assert.deepEqual([room.name, room.topic, room.archived], ['renamed', 't', true]);
 });
 

@@ -49,7 +49,12 @@ async function furnish({ ada, grace }) {
   const room_id = await openId(ada);
   const { messages } = await ask(ada, 'get_history', { room_id });
   const message_id = messages[3].message_id;
-  for (const [user, emoji] of [[grace, '👀'], [ada, '👀'], [grace, '🎉']]) await ask(user, 'add_reaction', { room_id, message_id, emoji });
+  for (const [user, emoji] of [
+    [grace, '👀'],
+    [ada, '👀'],
+    [grace, '🎉'],
+  ])
+    await ask(user, 'add_reaction', { room_id, message_id, emoji });
   await ask(grace, 'send_message', { room_id, content: 'Found it: `select * from archive`', parent_id: message_id });
   await ask(ada, 'send_message', { room_id, content: 'Thank you, @grace!', parent_id: message_id });
   await ask(ada, 'pin_message', { room_id, message_id });
@@ -102,7 +107,8 @@ async function take(server, browser) {
     await picture(ada, `${number}-${name}`);
     number += 1;
     await ada.page.keyboard.press('Escape');
-    if (await ada.page.locator('#panel').isVisible()) await ada.page.getByRole('button', { name: 'Close the panel' }).click();
+    if (await ada.page.locator('#panel').isVisible())
+      await ada.page.getByRole('button', { name: 'Close the panel' }).click();
   }
   await ada.page.setViewportSize(SIZES.narrow);
   await ada.page.getByRole('button', { name: 'Back to the list' }).click();

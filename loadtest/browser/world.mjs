@@ -15,7 +15,11 @@ export function token({ page }) {
 /** A command over HTTP, in the name of the user of that page. */
 export async function ask(user, type, data) {
   const headers = { 'Content-Type': 'application/json', Authorization: `Bearer ${await token(user)}` };
-  const response = await fetch(`${world.server.url}/api/v1/${type}`, { method: 'POST', headers, body: JSON.stringify(data) });
+  const response = await fetch(`${world.server.url}/api/v1/${type}`, {
+    method: 'POST',
+    headers,
+    body: JSON.stringify(data),
+  });
   const answer = await response.json();
   if (!response.ok) throw new Error(`${type}: ${JSON.stringify(answer)}`);
   return answer;

@@ -34,6 +34,7 @@ pub(super) const ASSETS: &[(&str, &str, &[u8])] = &[
     ("/log.js", JS, include_bytes!("web/log.js")),
     ("/members.js", JS, include_bytes!("web/members.js")),
     ("/menu.js", JS, include_bytes!("web/menu.js")),
+    ("/message-parts.js", JS, include_bytes!("web/message-parts.js")),
     ("/messages.js", JS, include_bytes!("web/messages.js")),
     ("/model.js", JS, include_bytes!("web/model.js")),
     ("/notify.js", JS, include_bytes!("web/notify.js")),

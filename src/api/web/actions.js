@@ -4,7 +4,7 @@ import { avatar, failed, make, when } from './dom.js';
 import { confirmDialog, field, openDialog } from './dialog.js';
 import { pickEmoji } from './emoji.js';
 import { app, announce, call, me } from './state.js';
-import { contentNode } from './messages.js';
+import { contentNode } from './message-parts.js';
 import { toast } from './notify.js';
 
 const ids = ({ room_id, message_id }) => ({ room_id, message_id });
@@ -25,22 +25,31 @@ async function togglePin(message) {
 function remove(message) {
   const own = message.author_id === me().user_id;
   const reason = make('input', { maxLength: 250, autocomplete: 'off' });
-  const run = () => call('delete_message', { ...ids(message), ...(reason.value.trim() && { reason: reason.value.trim() }) });
-  const text = own ? 'It disappears for everybody. A note stays that there was a message.'
+  const run = () =>
+    call('delete_message', { ...ids(message), ...(reason.value.trim() && { reason: reason.value.trim() }) });
+  const text = own
+    ? 'It disappears for everybody. A note stays that there was a message.'
     : `The message of ${message.username} disappears for everybody. A note stays that there was a message.`;
   const fields = own ? [] : [field('Reason', reason, '(optional)')];
   confirmDialog('Delete this message?', text, { label: 'Delete', run }, ...fields);
 }
 
-export const linkTo = ({ room_id, message_id }) => `${location.origin}${location.pathname}#room-${room_id}/m${message_id}`;
+const linkTo = ({ room_id, message_id }) =>
+  `${location.origin}${location.pathname}#room-${room_id}/m${message_id}`;
 
 async function copy(text, done) {
   try {
     await navigator.clipboard.writeText(text);
     toast(done);
   } catch {
-    openDialog('Copy', { size: 'small' }, field('Your browser does not let the page copy. Copy it from here',
-      make('textarea', { value: text, readOnly: true, rows: 4 })));
+    openDialog(
+      'Copy',
+      { size: 'small' },
+      field(
+        'Your browser does not let the page copy. Copy it from here',
+        make('textarea', { value: text, readOnly: true, rows: 4 }),
+      ),
+    );
   }
 }
 
@@ -52,21 +61,62 @@ export function actionsOf(room, message, { inThread, edit }) {
   const gone = message.is_deleted;
   const writable = !room.archived;
   const all = [
-    !gone && can('react') && { name: 'react', label: 'React…', icon: 'smile', hint: '+', action: () => reactByMenu(room, message) },
-    !inThread && (!gone || message.thread_count > 0) && { name: 'thread', label: 'Reply in thread', icon: 'thread', hint: 'R',
-      action: () => app.openThread(room, message.parent_id ?? message.message_id) },
-    !gone && own && writable && can('edit_own') && { name: 'edit', label: 'Edit', icon: 'edit', hint: 'E', action: edit },
-    !gone && can('pin') && { name: 'pin', label: message.is_pinned ? 'Unpin' : 'Pin', icon: 'pin', hint: 'P',
-      action: () => togglePin(message) },
+    !gone &&
+      can('react') && {
+        name: 'react',
+        label: 'React…',
+        icon: 'smile',
+        hint: '+',
+        action: () => reactByMenu(room, message),
+      },
+    !inThread &&
+      (!gone || message.thread_count > 0) && {
+        name: 'thread',
+        label: 'Reply in thread',
+        icon: 'thread',
+        hint: 'R',
+        action: () => app.openThread(room, message.parent_id ?? message.message_id),
+      },
+    !gone &&
+      own &&
+      writable &&
+      can('edit_own') && { name: 'edit', label: 'Edit', icon: 'edit', hint: 'E', action: edit },
+    !gone &&
+      can('pin') && {
+        name: 'pin',
+        label: message.is_pinned ? 'Unpin' : 'Pin',
+        icon: 'pin',
+        hint: 'P',
+        action: () => togglePin(message),
+      },
     null,
-    !gone && { name: 'copy', label: 'Copy text', icon: 'copy', hint: 'C', action: () => copy(message.content, 'Copied.') },
+    !gone && {
+      name: 'copy',
+      label: 'Copy text',
+      icon: 'copy',
+      hint: 'C',
+      action: () => copy(message.content, 'Copied.'),
+    },
     { name: 'link', label: 'Copy link', icon: 'link', hint: 'L', action: () => copy(linkTo(message), 'Link copied.') },
-    message.is_edited && !gone && { name: 'history', label: 'Edit history', icon: 'history', action: () => showEdits(room, message) },
-    !gone && message.reactions?.some((reaction) => reaction.count > 0)
-      && { name: 'who', label: 'Who reacted', icon: 'users', action: () => showReactions(room, message) },
+    message.is_edited &&
+      !gone && { name: 'history', label: 'Edit history', icon: 'history', action: () => showEdits(room, message) },
+    !gone &&
+      message.reactions?.some((reaction) => reaction.count > 0) && {
+        name: 'who',
+        label: 'Who reacted',
+        icon: 'users',
+        action: () => showReactions(room, message),
+      },
     null,
-    !gone && ((own && can('delete_own')) || can('delete_any'))
-      && { name: 'delete', label: 'Delete…', icon: 'trash', danger: true, hint: 'Del', action: () => remove(message) },
+    !gone &&
+      ((own && can('delete_own')) || can('delete_any')) && {
+        name: 'delete',
+        label: 'Delete…',
+        icon: 'trash',
+        danger: true,
+        hint: 'Del',
+        action: () => remove(message),
+      },
   ];
   const kept = all.filter((action) => action === null || action);
   return kept.every((action) => action === null) ? [] : kept;
@@ -86,7 +136,13 @@ export async function showEdits(room, message) {
     const who = editor_id && editor_id !== message.author_id ? ` by ${app.model.nameOf(editor_id)}` : '';
     const head = `${label}${now} · ${when(edited_at ?? message.created_at)}${who}`;
     const shown = contentNode({ content, mentions: message.mentions });
-    return make('li', {}, make('p', { class: 'note' }, head), shown, reason && make('p', { class: 'note' }, `Reason: ${reason}`));
+    return make(
+      'li',
+      {},
+      make('p', { class: 'note' }, head),
+      shown,
+      reason && make('p', { class: 'note' }, `Reason: ${reason}`),
+    );
   });
   openDialog('Edit history', {}, make('ol', { class: 'versions' }, ...versions.reverse()));
 }
@@ -95,7 +151,9 @@ export async function showEdits(room, message) {
 export async function showReactions(room, message) {
   const { reactions } = await call('get_reactions', ids(message));
   const groups = reactions.map(({ emoji, count, users }) => {
-    const people = users.map(({ user_id, username }) => make('li', {}, avatar(username, user_id), make('span', { class: 'name' }, username)));
+    const people = users.map(({ user_id, username }) =>
+      make('li', {}, avatar(username, user_id), make('span', { class: 'name' }, username)),
+    );
     const more = count > users.length ? make('p', { class: 'note' }, `and ${count - users.length} more`) : null;
     return make('section', {}, make('h3', {}, `${emoji} ${count}`), make('ul', { class: 'people' }, ...people), more);
   });

@@ -66,7 +66,15 @@ function onClick(id, handler) {
 }
 
 Object.assign(app, {
-  joinRoom, messageUser, invite, openThread, openPerson, openStatus, showEdits, showReactions, toggleBlock,
+  joinRoom,
+  messageUser,
+  invite,
+  openThread,
+  openPerson,
+  openStatus,
+  showEdits,
+  showReactions,
+  toggleBlock,
   showMembers: () => openPanel('members', { roomId: app.model.openId }),
   showInvitations: () => $('invitation-list').querySelector('button')?.focus(),
   insert(text) {

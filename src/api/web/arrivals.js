@@ -17,8 +17,21 @@ const ENDINGS = {
   session_ended: 'Your session has ended. Please log in again.',
 };
 
-const SEQUENCED = new Set(['message', 'message_edited', 'message_deleted', 'reaction_added', 'reaction_removed', 'message_pinned',
-  'message_unpinned', 'member_kicked', 'member_role_changed', 'user_sanctioned', 'room_updated', 'room_deleted', 'void']);
+const SEQUENCED = new Set([
+  'message',
+  'message_edited',
+  'message_deleted',
+  'reaction_added',
+  'reaction_removed',
+  'message_pinned',
+  'message_unpinned',
+  'member_kicked',
+  'member_role_changed',
+  'user_sanctioned',
+  'room_updated',
+  'room_deleted',
+  'void',
+]);
 
 /** `leave(notice)` is called when the session is over. */
 export function listen(connection, leave) {
@@ -34,6 +47,7 @@ export function listen(connection, leave) {
   on('push:read', onRead);
   on('push:presence', (data) => {
     app.model.knows(data);
+    if (data.room_id === app.model.openId) recountOnline();
     for (const part of ['lists', 'head', 'panel']) show(part);
   });
   on('push:online_count', onOnlineCount);
@@ -47,9 +61,16 @@ export function listen(connection, leave) {
   on('signed_out', ({ reason }) => leave(ENDINGS[reason] ?? ''));
 }
 
-const STATES = { connecting: 'Connecting…', syncing: 'Catching up…', online: 'Connected', waiting: 'Offline, trying again…' };
+const STATES = {
+  connecting: 'Connecting…',
+  syncing: 'Catching up…',
+  online: 'Connected',
+  waiting: 'Offline, trying again…',
+};
 const STOPPED = {
-  3501: 'The server ended the connection', 3502: 'Signing in took too long', 3503: 'A moderator ended the connection',
+  3501: 'The server ended the connection',
+  3502: 'Signing in took too long',
+  3503: 'A moderator ended the connection',
   3504: 'Veza is open in too many places',
 };
 
@@ -94,7 +115,10 @@ app.refreshLists = () => {
 
 async function loadLists(connection) {
   const [rooms, conversations, blocks] = await Promise.all([
-    pages('list_rooms', { filter: 'joined' }, 'rooms'), pages('list_dms', {}, 'conversations'), call('list_blocks', {}).catch(() => ({}))]);
+    pages('list_rooms', { filter: 'joined' }, 'rooms'),
+    pages('list_dms', {}, 'conversations'),
+    call('list_blocks', {}).catch(() => ({})),
+  ]);
   if (connection !== app.client) return;
   for (const room of rooms) app.model.describe(room);
   for (const conversation of conversations) app.model.describeDm(conversation);
@@ -153,6 +177,15 @@ function onOnlineCount({ room_id, online_count, member_count }) {
   show('head');
 }
 
+/** Rooms with many people get the number pushed; of a small one it is asked for. */
+const recountOnline = debounce(async () => {
+  const room = app.model.open;
+  if (room?.kind !== 'room') return;
+  const { online_count, member_count } = await call('get_room_stats', { room_id: room.room_id });
+  Object.assign(room, { online_count, member_count });
+  show('head');
+}, 1_000);
+
 function onTyping(data) {
   const room = app.model.typing(data, Date.now());
   if (!room) return;
@@ -183,13 +216,21 @@ function onNotified(data) {
     onNotification(data, known);
     return;
   }
-  call('get_user', { user_id: data.from_user_id }).then((user) => {
-    app.model.knows(user);
-    onNotification(data, user.username);
-  }, () => onNotification(data, 'Somebody'));
+  call('get_user', { user_id: data.from_user_id }).then(
+    (user) => {
+      app.model.knows(user);
+      onNotification(data, user.username);
+    },
+    () => onNotification(data, 'Somebody'),
+  );
 }
 
-const SANCTION_TEXTS = { warn: 'A moderator warns you', mute: 'A moderator has muted you', kick: 'A moderator has removed you', ban: 'A moderator has banned you' };
+const SANCTION_TEXTS = {
+  warn: 'A moderator warns you',
+  mute: 'A moderator has muted you',
+  kick: 'A moderator has removed you',
+  ban: 'A moderator has banned you',
+};
 
 function onSanction({ room_id: roomId, kind, reason, lifted_at: lifted }) {
   const room = app.model.rooms.get(roomId);
@@ -199,7 +240,10 @@ function onSanction({ room_id: roomId, kind, reason, lifted_at: lifted }) {
     toast(`The ${kind} ${name ? `in ${name} ` : ''}is lifted.`);
     return;
   }
-  toast(reason ?? '', { title: `${SANCTION_TEXTS[kind] ?? 'A word of a moderator'}${name ? ` (${name})` : ''}`, kind: 'warning' });
+  toast(reason ?? '', {
+    title: `${SANCTION_TEXTS[kind] ?? 'A word of a moderator'}${name ? ` (${name})` : ''}`,
+    kind: 'warning',
+  });
   if (kind === 'mute') loadMutes().catch(() => {});
 }
 
@@ -215,7 +259,11 @@ function onReset(page) {
   if (openPanelName() === 'thread') reloadThread();
 }
 
-const LOST = { room_deleted: 'was deleted', member_kicked: '– you were removed by a moderator', user_sanctioned: '– you were removed by a moderator' };
+const LOST = {
+  room_deleted: 'was deleted',
+  member_kicked: '– you were removed by a moderator',
+  user_sanctioned: '– you were removed by a moderator',
+};
 
 function onLost({ room_id: roomId, reason, event }) {
   const room = app.model.rooms.get(roomId);
@@ -223,7 +271,8 @@ function onLost({ room_id: roomId, reason, event }) {
   if (roomId === app.model.openId) closeRoom();
   app.model.remove(roomId);
   show('lists');
-  if (room?.name && !own && reason !== 'member_left') toast(LOST[reason] ? `${room.name} ${LOST[reason]}.` : `You are not in ${room.name} any more.`);
+  if (room?.name && !own && reason !== 'member_left')
+    toast(LOST[reason] ? `${room.name} ${LOST[reason]}.` : `You are not in ${room.name} any more.`);
 }
 
 function onOutbox(item) {
@@ -233,8 +282,18 @@ function onOutbox(item) {
   if (item.status === 'sent') {
     // What the acknowledgement says is shown at once; the push of the same message_id adds what the server has found.
     const { room_id, message_id, content, parent_id, created_at } = item;
-    const message = { room_id, message_id, seq: message_id, author_id: user_id, username, content, parent_id, created_at };
-    if (room.timeline.loaded && !room.timeline.hasAfter) room.timeline.insert({ ...message, reactions: [], mentions: [], as_of: 0 });
+    const message = {
+      room_id,
+      message_id,
+      seq: message_id,
+      author_id: user_id,
+      username,
+      content,
+      parent_id,
+      created_at,
+    };
+    if (room.timeline.loaded && !room.timeline.hasAfter)
+      room.timeline.insert({ ...message, reactions: [], mentions: [], as_of: 0 });
   }
   if (item.status === 'failed') {
     room.failed.push(item);

@@ -12,13 +12,16 @@ let lists = 0;
 /** Names for completion: those of the room's members, asked for once until somebody comes or goes. */
 function membersOf(room) {
   if (room.kind === 'dm') return room.users;
-  room.people ??= pages('get_members', { room_id: room.room_id }, 'members', MEMBERS_MAX).then((members) => {
-    for (const member of members) app.model.knows(member);
-    return members;
-  }, () => {
-    room.people = null;
-    return [];
-  });
+  room.people ??= pages('get_members', { room_id: room.room_id }, 'members', MEMBERS_MAX).then(
+    (members) => {
+      for (const member of members) app.model.knows(member);
+      return members;
+    },
+    () => {
+      room.people = null;
+      return [];
+    },
+  );
   return room.people;
 }
 
@@ -35,7 +38,10 @@ async function people(room, query) {
   });
   if ('room'.startsWith(query) && app.model.can(room, 'mention_all')) {
     const note = make('span', { class: 'note' }, 'everyone here');
-    options.push({ insert: '@room ', nodes: [make('span', { class: 'avatar hue-0' }, '@'), make('span', { class: 'name' }, 'room'), note] });
+    options.push({
+      insert: '@room ',
+      nodes: [make('span', { class: 'avatar hue-0' }, '@'), make('span', { class: 'name' }, 'room'), note],
+    });
   }
   return options.slice(0, SHOWN_MAX);
 }
@@ -43,7 +49,10 @@ async function people(room, query) {
 function emoji(query) {
   const found = searchEmoji(query.replaceAll('_', ' '));
   return found.slice(0, SHOWN_MAX).map(([text, name]) => {
-    return { insert: `${text} `, nodes: [make('span', { class: 'emoji-mark' }, text), make('span', { class: 'name' }, name)] };
+    return {
+      insert: `${text} `,
+      nodes: [make('span', { class: 'emoji-mark' }, text), make('span', { class: 'name' }, name)],
+    };
   });
 }
 
@@ -95,9 +104,19 @@ export function attachCompletion(area, room) {
       close();
       return;
     }
-    list.replaceChildren(...options.map(({ nodes }, index) => make('li', {
-      id: `${id}-${index}`, role: 'option', on: { pointerdown: (event) => [event.preventDefault(), choose(index)] },
-    }, ...nodes)));
+    list.replaceChildren(
+      ...options.map(({ nodes }, index) =>
+        make(
+          'li',
+          {
+            id: `${id}-${index}`,
+            role: 'option',
+            on: { pointerdown: (event) => [event.preventDefault(), choose(index)] },
+          },
+          ...nodes,
+        ),
+      ),
+    );
     if (!list.isConnected) area.before(list);
     list.hidden = false;
     mark(0);
@@ -115,5 +134,10 @@ export function attachCompletion(area, room) {
   area.addEventListener('keydown', onKey);
   area.addEventListener('input', () => update().catch(close));
   area.addEventListener('blur', close);
-  return { close, get isOpen() { return !list.hidden; } };
+  return {
+    close,
+    get isOpen() {
+      return !list.hidden;
+    },
+  };
 }

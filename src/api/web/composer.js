@@ -22,7 +22,7 @@ export const drafts = {
 };
 
 /** Why nobody can write here at the moment; null: one can. */
-export function whyNot(room) {
+function whyNot(room) {
   if (room.archived) return 'This room is archived. It can be read, not written.';
   if (room.muted_until > Date.now()) {
     const end = room.muted_until === Infinity ? '' : ` until ${new Date(room.muted_until).toLocaleString()}`;
@@ -54,11 +54,13 @@ export class Composer {
     });
     this.area.addEventListener('input', () => this.#typed());
     const emoji = form.querySelector('.pick-emoji');
-    emoji.addEventListener('click', () => pickEmoji(emoji, (text) => {
-      this.area.setRangeText(text, this.area.selectionStart, this.area.selectionEnd, 'end');
-      this.area.focus();
-      this.#typed();
-    }));
+    emoji.addEventListener('click', () =>
+      pickEmoji(emoji, (text) => {
+        this.area.setRangeText(text, this.area.selectionStart, this.area.selectionEnd, 'end');
+        this.area.focus();
+        this.#typed();
+      }),
+    );
   }
 
   /** Another room, or another thread. */

@@ -27,7 +27,13 @@ export function form({ submit, label, danger = false, cancel = null }, ...fields
   const error = make('p', { class: 'form-error', role: 'alert' });
   const go = make('button', { class: danger ? 'button danger' : 'button primary', type: 'submit' }, label);
   const back = cancel && button(cancel, { class: 'button', on: (event) => event.target.closest('dialog').close() });
-  const node = make('form', { class: 'form', noValidate: true }, ...fields, error, make('p', { class: 'actions' }, back, go));
+  const node = make(
+    'form',
+    { class: 'form', noValidate: true },
+    ...fields,
+    error,
+    make('p', { class: 'actions' }, back, go),
+  );
   node.addEventListener('submit', async (event) => {
     event.preventDefault();
     error.textContent = '';
@@ -45,7 +51,9 @@ export function form({ submit, label, danger = false, cancel = null }, ...fields
 
 /** A named control. `options` go to the control; `note` explains. */
 export function field(label, control, note = null) {
-  const text = note ? make('span', { class: 'field-label' }, label, ' ', make('em', {}, note)) : make('span', { class: 'field-label' }, label);
+  const text = note
+    ? make('span', { class: 'field-label' }, label, ' ', make('em', {}, note))
+    : make('span', { class: 'field-label' }, label);
   return make('label', { class: 'field' }, text, control);
 }
 
@@ -66,8 +74,12 @@ export function confirmDialog(title, text, { label, danger = true, run }, ...fie
     await run(node);
     dialog.close();
   };
-  const dialog = openDialog(title, { size: 'small' }, make('p', { class: 'dialog-text' }, text),
-    form({ submit, label, danger, cancel: 'Cancel' }, ...fields));
+  const dialog = openDialog(
+    title,
+    { size: 'small' },
+    make('p', { class: 'dialog-text' }, text),
+    form({ submit, label, danger, cancel: 'Cancel' }, ...fields),
+  );
   if (fields.length === 0) dialog.querySelector('.actions .button').focus();
   return dialog;
 }

@@ -36,7 +36,11 @@ export function button(text, { on, ...options }, ...children) {
 }
 
 export function iconButton(name, label, on, options = {}) {
-  return button('', { class: 'icon-button', aria: { label, ...options.aria }, title: label, on, ...options.more }, icon(name));
+  return button(
+    '',
+    { class: 'icon-button', aria: { label, ...options.aria }, title: label, on, ...options.more },
+    icon(name),
+  );
 }
 
 let complain = console.error;
@@ -102,7 +106,10 @@ export function roving(parent, selector, { columns = () => 1, horizontal = false
     const width = columns();
     const sideways = width > 1 || horizontal;
     const steps = {
-      ArrowDown: horizontal ? null : at + width, ArrowUp: horizontal ? null : at - width, Home: 0, End: nodes.length - 1,
+      ArrowDown: horizontal ? null : at + width,
+      ArrowUp: horizontal ? null : at - width,
+      Home: 0,
+      End: nodes.length - 1,
       ...(sideways && { ArrowRight: at + 1, ArrowLeft: at - 1 }),
     };
     const to = steps[event.key];
@@ -117,7 +124,8 @@ const DAY = new Intl.DateTimeFormat(undefined, { weekday: 'long', day: 'numeric'
 const DATE = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short', year: 'numeric' });
 const FULL = new Intl.DateTimeFormat(undefined, { dateStyle: 'full', timeStyle: 'medium' });
 
-const daysAgo = (date) => Math.round((new Date().setHours(0, 0, 0, 0) - new Date(date).setHours(0, 0, 0, 0)) / 86_400_000);
+const daysAgo = (date) =>
+  Math.round((new Date().setHours(0, 0, 0, 0) - new Date(date).setHours(0, 0, 0, 0)) / 86_400_000);
 
 export function dayName(date) {
   const days = daysAgo(date);
@@ -127,7 +135,6 @@ export function dayName(date) {
 
 export const clock = (date) => TIME.format(new Date(date));
 export const fullTime = (date) => FULL.format(new Date(date));
-export const shortDate = (date) => DATE.format(new Date(date));
 
 /** A time as one would say it now. */
 export function when(text) {

@@ -14,12 +14,15 @@ let parsed = null;
 /** [group, [[emoji, name]…]]…, split when first needed. */
 function groups() {
   parsed ??= GROUPS.map(([group, text]) => {
-    return [group, text.split('|').map((item) => [item.slice(0, item.indexOf(' ')), item.slice(item.indexOf(' ') + 1)])];
+    return [
+      group,
+      text.split('|').map((item) => [item.slice(0, item.indexOf(' ')), item.slice(item.indexOf(' ') + 1)]),
+    ];
   });
   return parsed;
 }
 
-export function recentEmoji() {
+function recentEmoji() {
   try {
     const recent = JSON.parse(localStorage.getItem(RECENT_KEY)) ?? [];
     return [...new Set([...recent, ...USUAL])].slice(0, RECENT_MAX);
@@ -28,7 +31,7 @@ export function recentEmoji() {
   }
 }
 
-export function usedEmoji(emoji) {
+function usedEmoji(emoji) {
   localStorage.setItem(RECENT_KEY, JSON.stringify([...new Set([emoji, ...recentEmoji()])].slice(0, RECENT_MAX)));
 }
 
@@ -48,11 +51,26 @@ export function searchEmoji(query) {
 }
 
 function section(title, list) {
-  const buttons = list.map(([emoji, name]) => make('button', {
-    class: 'emoji', type: 'button', tabIndex: -1, title: name, aria: { label: name }, dataset: { emoji },
-  }, emoji));
-  return make('div', { class: 'emoji-group', role: 'group', aria: { label: title } },
-    make('h3', { aria: { hidden: 'true' } }, title), make('div', { class: 'emoji-grid' }, ...buttons));
+  const buttons = list.map(([emoji, name]) =>
+    make(
+      'button',
+      {
+        class: 'emoji',
+        type: 'button',
+        tabIndex: -1,
+        title: name,
+        aria: { label: name },
+        dataset: { emoji },
+      },
+      emoji,
+    ),
+  );
+  return make(
+    'div',
+    { class: 'emoji-group', role: 'group', aria: { label: title } },
+    make('h3', { aria: { hidden: 'true' } }, title),
+    make('div', { class: 'emoji-grid' }, ...buttons),
+  );
 }
 
 /** Opens the picker beside `anchor`; `choose(emoji)` gets what is picked. */
@@ -61,7 +79,13 @@ export function pickEmoji(anchor, choose) {
   Object.assign(search, { autocomplete: 'off', spellcheck: false });
   const list = make('div', { class: 'emoji-list' });
   const state = make('p', { class: 'visually-hidden', role: 'status' });
-  const node = make('div', { class: 'emoji-picker', role: 'dialog', aria: { label: 'Pick an emoji' } }, search, list, state);
+  const node = make(
+    'div',
+    { class: 'emoji-picker', role: 'dialog', aria: { label: 'Pick an emoji' } },
+    search,
+    list,
+    state,
+  );
   const names = new Map(groups().flatMap(([, all]) => all));
   const show = () => {
     const query = search.value.trim();
@@ -72,7 +96,8 @@ export function pickEmoji(anchor, choose) {
     const first = list.querySelector('.emoji');
     if (first) first.tabIndex = 0;
     state.textContent = query ? `${sections[0][1].length} found` : '';
-    if (query && !first) list.replaceChildren(make('p', { class: 'empty' }, 'Nothing found. A shortcode like :party: works as well.'));
+    if (query && !first)
+      list.replaceChildren(make('p', { class: 'empty' }, 'Nothing found. A shortcode like :party: works as well.'));
   };
   search.addEventListener('input', show);
   search.addEventListener('keydown', (event) => {

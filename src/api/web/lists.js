@@ -2,7 +2,7 @@
 
 import { avatar, button, failed, make, roving, when } from './dom.js';
 import { field, select } from './dialog.js';
-import { contentNode } from './messages.js';
+import { contentNode } from './message-parts.js';
 import { definePanel } from './panel.js';
 import { app, call, debounce, me } from './state.js';
 import { Collection } from './timeline.js';
@@ -14,13 +14,25 @@ const LIMIT = 25;
 function card(message, { query = null, room = true, act = null } = {}) {
   const place = app.model.rooms.get(message.room_id);
   const name = message.username ?? 'Somebody who left';
-  const head = make('span', { class: 'message-head' }, make('span', { class: 'author' }, name),
+  const head = make(
+    'span',
+    { class: 'message-head' },
+    make('span', { class: 'author' }, name),
     room && place && make('span', { class: 'note' }, place.title),
-    make('time', { dateTime: message.created_at }, when(message.created_at)));
-  let text = message.is_deleted ? make('span', { class: 'content tombstone' }, 'This message was deleted.') : contentNode(message, 'content clamp');
-  if (query && !message.is_deleted) text = make('span', { class: 'content clamp', dir: 'auto' }, ...highlighted(preview(message, 400), query));
+    make('time', { dateTime: message.created_at }, when(message.created_at)),
+  );
+  let text = message.is_deleted
+    ? make('span', { class: 'content tombstone' }, 'This message was deleted.')
+    : contentNode(message, 'content clamp');
+  if (query && !message.is_deleted)
+    text = make('span', { class: 'content clamp', dir: 'auto' }, ...highlighted(preview(message, 400), query));
   const label = `${name}, ${when(message.created_at)}: ${preview(message, 200)}`;
-  const jump = make('button', { class: 'card-link', type: 'button', aria: { label }, on: { click: () => app.goTo(message.room_id, message.message_id) } });
+  const jump = make('button', {
+    class: 'card-link',
+    type: 'button',
+    aria: { label },
+    on: { click: () => app.goTo(message.room_id, message.message_id) },
+  });
   const body = make('div', { class: 'message-body' }, head, text);
   return make('li', { class: 'result-card' }, avatar(name, message.author_id), body, jump, act?.(message));
 }
@@ -96,7 +108,11 @@ function unpin(message) {
 function openPins(body) {
   const { room_id: roomId } = app.model.open;
   const ask = () => call('get_pinned_messages', { room_id: roomId });
-  panel = new MessagePanel(body, { ask, empty: 'Nothing is pinned here. Pin what everybody should find again.', options: { room: false, act: unpin } });
+  panel = new MessagePanel(body, {
+    ask,
+    empty: 'Nothing is pinned here. Pin what everybody should find again.',
+    options: { room: false, act: unpin },
+  });
   panel.roomId = roomId;
   panel.load();
 }
@@ -106,8 +122,14 @@ export function onPin({ room_id }) {
   if (panel?.roomId === room_id) panel.load();
 }
 
-definePanel('pins', { title: () => 'Pinned messages', open: openPins, close: end, ofRoom: true, trigger: 'show-pins',
-  paint: () => panel.paint() });
+definePanel('pins', {
+  title: () => 'Pinned messages',
+  open: openPins,
+  close: end,
+  ofRoom: true,
+  trigger: 'show-pins',
+  paint: () => panel.paint(),
+});
 
 // --- mentions ------------------------------------------------------------------------------------------------------------
 
@@ -122,8 +144,13 @@ export function onMention() {
   if (panel?.isInbox) panel.load();
 }
 
-definePanel('mentions', { title: () => 'Mentions', open: openMentions, close: end, trigger: 'show-mentions',
-  paint: () => panel.paint() });
+definePanel('mentions', {
+  title: () => 'Mentions',
+  open: openMentions,
+  close: end,
+  trigger: 'show-mentions',
+  paint: () => panel.paint(),
+});
 
 // --- search --------------------------------------------------------------------------------------------------------------
 
@@ -161,15 +188,41 @@ async function search(cursor) {
 function openSearch(body, { query = null } = {}) {
   if (query !== null) last.query = query;
   const { open: here, joinedRooms, conversations } = app.model;
-  const places = [['', 'Everywhere'], ...[...joinedRooms, ...conversations].map((room) => [String(room.room_id), room.title])];
+  const places = [
+    ['', 'Everywhere'],
+    ...[...joinedRooms, ...conversations].map((room) => [String(room.room_id), room.title]),
+  ];
   if (!places.some(([id]) => id === last.where)) last.where = '';
-  const input = make('input', { type: 'search', value: last.query, placeholder: 'Words to look for', autocomplete: 'off', enterKeyHint: 'search' });
+  const input = make('input', {
+    type: 'search',
+    value: last.query,
+    placeholder: 'Words to look for',
+    autocomplete: 'off',
+    enterKeyHint: 'search',
+  });
   const where = select({}, places, last.where);
-  const author = make('input', { value: last.author, placeholder: 'Username', autocomplete: 'off', autocapitalize: 'none', spellcheck: false });
+  const author = make('input', {
+    value: last.author,
+    placeholder: 'Username',
+    autocomplete: 'off',
+    autocapitalize: 'none',
+    spellcheck: false,
+  });
   const from = make('input', { type: 'date', value: last.from });
   const to = make('input', { type: 'date', value: last.to });
-  const filters = make('details', { class: 'filters' }, make('summary', {}, 'Filters'),
-    make('div', { class: 'filter-grid' }, field('In', where), field('From', author), field('After', from), field('Until', to)));
+  const filters = make(
+    'details',
+    { class: 'filters' },
+    make('summary', {}, 'Filters'),
+    make(
+      'div',
+      { class: 'filter-grid' },
+      field('In', where),
+      field('From', author),
+      field('After', from),
+      field('Until', to),
+    ),
+  );
   filters.open = Boolean(last.where || last.author || last.from || last.to);
   const node = make('form', { class: 'search-form', role: 'search' }, field('Search messages', input), filters);
   body.append(node);
@@ -191,7 +244,13 @@ function openSearch(body, { query = null } = {}) {
   return input;
 }
 
-definePanel('search', { title: () => 'Search', open: openSearch, close: end, trigger: 'show-search', paint: () => panel.paint() });
+definePanel('search', {
+  title: () => 'Search',
+  open: openSearch,
+  close: end,
+  trigger: 'show-search',
+  paint: () => panel.paint(),
+});
 
 export function forgetSearch() {
   last = { query: '', where: '', author: '', from: '', to: '' };

@@ -1,7 +1,8 @@
 // The log of the open room: a window onto its messages that keeps the reader's place whatever comes in above or below.
 
 import { $ } from './dom.js';
-import { entriesOf, MessageList } from './messages.js';
+import { entriesOf } from './message-parts.js';
+import { MessageList } from './messages.js';
 import { app, announce, me, show } from './state.js';
 import { preview } from './text.js';
 
@@ -21,7 +22,7 @@ const room = () => app.model.open;
 const nearEnd = () => scroller().scrollHeight - scroller().scrollTop - scroller().clientHeight < 80;
 
 /** Whether the newest message is in sight. */
-export const atEnd = () => Boolean(room()?.timeline.loaded && !room().timeline.hasAfter && nearEnd());
+const atEnd = () => Boolean(room()?.timeline.loaded && !room().timeline.hasAfter && nearEnd());
 
 function scrollToEnd() {
   scroller().scrollTop = scroller().scrollHeight;
@@ -95,7 +96,8 @@ function showJump() {
 function showUnreadBar() {
   const current = room();
   const line = $('log').querySelector('.new-line');
-  const gone = line ? line.getBoundingClientRect().bottom < scroller().getBoundingClientRect().top
+  const gone = line
+    ? line.getBoundingClientRect().bottom < scroller().getBoundingClientRect().top
     : (current?.timeline.oldest?.seq ?? 0) > current?.marker;
   const above = current?.marker !== null && current?.marked_unread > 0 && gone;
   $('unread-bar').hidden = !above;
@@ -130,12 +132,12 @@ async function load(current, page, where, options) {
 
 export const loadNewest = (current) => load(current, {}, 'newest', { toEnd: true });
 
-export async function loadOlder() {
+async function loadOlder() {
   const { timeline } = room() ?? {};
   if (timeline?.hasBefore && timeline.oldest) await load(room(), { before_id: timeline.oldest.message_id }, 'before');
 }
 
-export async function loadNewer() {
+async function loadNewer() {
   const { timeline } = room() ?? {};
   if (timeline?.hasAfter && timeline.newest) await load(room(), { after_id: timeline.newest.message_id }, 'after');
 }
@@ -175,7 +177,8 @@ function showMessage(messageId) {
 /** To the first message that was unread when the room was opened. */
 async function toUnread() {
   const current = room();
-  if (!$('log').querySelector('.new-line')) await load(current, { around_id: current.marker }, 'around', { center: current.marker });
+  if (!$('log').querySelector('.new-line'))
+    await load(current, { around_id: current.marker }, 'around', { center: current.marker });
   $('log').querySelector('.new-line')?.scrollIntoView({ block: 'center' });
   showJump();
 }
@@ -219,11 +222,15 @@ function onScroll() {
 function stayAtEnd() {
   let size = '';
   const sizeNow = () => `${scroller().clientWidth}x${scroller().clientHeight}`;
-  scroller().addEventListener('scroll', () => {
-    // A scroll event that comes with a new size says nothing of the reader: the observer is called next.
-    if (size === sizeNow()) stuck = !room()?.timeline.hasAfter && nearEnd();
-    onScroll();
-  }, { passive: true });
+  scroller().addEventListener(
+    'scroll',
+    () => {
+      // A scroll event that comes with a new size says nothing of the reader: the observer is called next.
+      if (size === sizeNow()) stuck = !room()?.timeline.hasAfter && nearEnd();
+      onScroll();
+    },
+    { passive: true },
+  );
   new ResizeObserver(() => {
     size = sizeNow();
     if (stuck) scrollToEnd();

@@ -9,7 +9,14 @@ import { app, call, me, show } from './state.js';
 import { toast } from './notify.js';
 
 const PAGE = 100;
-const DURATIONS = [['600', '10 minutes'], ['3600', '1 hour'], ['86400', '1 day'], ['604800', '1 week'], ['2592000', '30 days'], ['', 'For good']];
+const DURATIONS = [
+  ['600', '10 minutes'],
+  ['3600', '1 hour'],
+  ['86400', '1 day'],
+  ['604800', '1 week'],
+  ['2592000', '30 days'],
+  ['', 'For good'],
+];
 
 let view = null;
 
@@ -24,8 +31,13 @@ function statusLine(userId, fallback) {
 function row(member) {
   const name = make('span', { class: 'name' }, member.username ?? `user ${member.user_id}`);
   const text = make('span', { class: 'result' }, name, make('span', { class: 'note' }));
-  const node = make('button', { class: 'person', type: 'button', dataset: { person: member.user_id }, tabIndex: -1 },
-    make('span', { class: 'face' }, avatar(member.username, member.user_id), dot(member.user_id)), text, make('span', { class: 'role' }));
+  const node = make(
+    'button',
+    { class: 'person', type: 'button', dataset: { person: member.user_id }, tabIndex: -1 },
+    make('span', { class: 'face' }, avatar(member.username, member.user_id), dot(member.user_id)),
+    text,
+    make('span', { class: 'role' }),
+  );
   return make('li', {}, node);
 }
 
@@ -37,7 +49,10 @@ function updateRow(item, member) {
   node.querySelector('.name').textContent = member.username + you;
   node.querySelector('.note').textContent = statusLine(member.user_id, member.status);
   node.querySelector('.role').textContent = role;
-  node.setAttribute('aria-label', [member.username + you, role, statusLine(member.user_id, member.status)].filter(Boolean).join(', '));
+  node.setAttribute(
+    'aria-label',
+    [member.username + you, role, statusLine(member.user_id, member.status)].filter(Boolean).join(', '),
+  );
 }
 
 function open(body, { roomId }) {
@@ -48,9 +63,18 @@ function open(body, { roomId }) {
     return make('section', { hidden: true }, make('h3', { id: `members-${name}` }), lists[name]);
   });
   const more = button('Show more', { class: 'button small older', hidden: true, on: () => load(true) });
-  const invite = make('p', { class: 'panel-actions', hidden: true },
-    button('Invite people', { class: 'button wide', on: () => app.invite(app.model.rooms.get(roomId)) }, icon('plus')));
-  const filter = make('input', { type: 'text', placeholder: 'Find a member', aria: { label: 'Find a member' }, autocomplete: 'off', on: { input: () => paint() } });
+  const invite = make(
+    'p',
+    { class: 'panel-actions', hidden: true },
+    button('Invite people', { class: 'button wide', on: () => app.invite(app.model.rooms.get(roomId)) }, icon('plus')),
+  );
+  const filter = make('input', {
+    type: 'text',
+    placeholder: 'Find a member',
+    aria: { label: 'Find a member' },
+    autocomplete: 'off',
+    on: { input: () => paint() },
+  });
   const scroll = make('div', { class: 'panel-scroll' }, ...sections, more);
   roving(scroll, '.person');
   scroll.addEventListener('click', ({ target }) => {
@@ -58,13 +82,26 @@ function open(body, { roomId }) {
     if (node) openPerson(Number(node.dataset.person), node);
   });
   body.append(make('div', { class: 'panel-search' }, filter), invite, scroll);
-  view = { roomId, lists, more, filter, invite, members: room.kind === 'dm' ? participants(room) : [], cursor: null, at: 0 };
+  view = {
+    roomId,
+    lists,
+    more,
+    filter,
+    invite,
+    members: room.kind === 'dm' ? participants(room) : [],
+    cursor: null,
+    at: 0,
+  };
   paint();
   if (room.kind === 'room') load().catch((error) => toast(error.message));
 }
 
 function participants(room) {
-  return [...room.users, me()].map(({ user_id, username }) => ({ user_id, username, status: app.model.presence.get(user_id)?.status }));
+  return [...room.users, me()].map(({ user_id, username }) => ({
+    user_id,
+    username,
+    status: app.model.presence.get(user_id)?.status,
+  }));
 }
 
 /** Those who are online come first: the first page is of them, further ones are of everybody. */
@@ -96,7 +133,9 @@ function paint() {
   const here = ({ user_id, status }) => isHere(app.model.presence.get(user_id)?.status ?? status);
   const groups = { online: shown.filter(here), offline: shown.filter((member) => !here(member)) };
   for (const [name, list] of Object.entries(view.lists)) {
-    const members = groups[name].sort((a, b) => room.rankOf(b.role) - room.rankOf(a.role) || a.username.localeCompare(b.username));
+    const members = groups[name].sort(
+      (a, b) => room.rankOf(b.role) - room.rankOf(a.role) || a.username.localeCompare(b.username),
+    );
     const section = list.parentNode;
     section.hidden = members.length === 0;
     section.firstElementChild.textContent = `${name === 'online' ? 'Online' : 'Offline'} · ${members.length}`;
@@ -114,8 +153,12 @@ export function onMembers(roomId) {
 }
 
 definePanel('members', {
-  title: ({ roomId }) => (app.model.rooms.get(roomId).kind === 'dm' ? 'People' : 'Members'), open, paint, ofRoom: true,
-  trigger: 'show-members', close: () => (view = null),
+  title: ({ roomId }) => (app.model.rooms.get(roomId).kind === 'dm' ? 'People' : 'Members'),
+  open,
+  paint,
+  ofRoom: true,
+  trigger: 'show-members',
+  close: () => (view = null),
 });
 
 // --- one person ----------------------------------------------------------------------------------------------------------
@@ -160,12 +203,18 @@ async function adminItems(room, userId, name) {
   if (role && !app.model.outranks(room, role)) return [];
   const owner = room.role === 'owner' || me().role === 'admin';
   return [
-    role && (can('manage_members') || can('manage_roles')) && { label: `Change role…`, icon: 'shield', action: () => changeRole(room, userId, name, role) },
+    role &&
+      (can('manage_members') || can('manage_roles')) && {
+        label: `Change role…`,
+        icon: 'shield',
+        action: () => changeRole(room, userId, name, role),
+      },
     role && owner && { label: 'Make owner…', icon: 'key', action: () => transfer(room, userId, name) },
     null,
     role && can('moderate') && { label: 'Warn…', icon: 'flag', action: () => sanction(room, userId, name, 'warn') },
     role && can('moderate') && { label: 'Mute…', icon: 'mute', action: () => sanction(room, userId, name, 'mute') },
-    role && can('manage_members') && { label: 'Kick…', icon: 'leave', danger: true, action: () => kick(room, userId, name) },
+    role &&
+      can('manage_members') && { label: 'Kick…', icon: 'leave', danger: true, action: () => kick(room, userId, name) },
     can('moderate') && { label: 'Ban…', icon: 'ban', danger: true, action: () => sanction(room, userId, name, 'ban') },
   ].filter((item) => item === null || item);
 }
@@ -176,7 +225,8 @@ export async function toggleBlock(userId, blocked) {
     await call(blocked ? 'unblock_user' : 'block_user', { user_id: userId });
     if (blocked) app.model.blocked.delete(userId);
     else app.model.blocked.add(userId);
-    for (const dm of app.model.conversations) if (!dm.isGroup && dm.users[0]?.user_id === userId) dm.is_blocked = !blocked;
+    for (const dm of app.model.conversations)
+      if (!dm.isGroup && dm.users[0]?.user_id === userId) dm.is_blocked = !blocked;
     for (const part of ['lists', 'head', 'panel']) show(part);
     toast(blocked ? `${name} can message you again.` : `${name} is blocked.`);
   };
@@ -187,9 +237,18 @@ export async function toggleBlock(userId, blocked) {
 
 function kick(room, userId, name) {
   const reason = make('input', { maxLength: 250, autocomplete: 'off' });
-  const run = () => call('kick_member', { room_id: room.room_id, user_id: userId, ...(reason.value.trim() && { reason: reason.value.trim() }) });
-  confirmDialog(`Kick ${name}?`, 'They are removed from the room, and may join again if it is open to them.', { label: 'Kick', run },
-    field('Reason', reason, '(optional)'));
+  const run = () =>
+    call('kick_member', {
+      room_id: room.room_id,
+      user_id: userId,
+      ...(reason.value.trim() && { reason: reason.value.trim() }),
+    });
+  confirmDialog(
+    `Kick ${name}?`,
+    'They are removed from the room, and may join again if it is open to them.',
+    { label: 'Kick', run },
+    field('Reason', reason, '(optional)'),
+  );
 }
 
 const SANCTIONS = {
@@ -219,22 +278,37 @@ function sanction(room, userId, name, kind) {
 async function changeRole(room, userId, name, current) {
   await app.loadRoles(room);
   const roles = [...room.roles.keys()].filter((role) => role !== 'owner' && role !== 'participant');
-  const box = make('div', { class: 'choices', role: 'radiogroup', aria: { label: 'Role' } }, ...roles.map((role) => {
-    const input = make('input', { type: 'radio', name: 'role', value: role, checked: role === current });
-    const note = `${count(room.permissionsOf(role).length, 'permission')}`;
-    return make('label', { class: 'check' }, input, make('span', {}, roleName(role), make('em', { class: 'note' }, note)));
-  }));
+  const box = make(
+    'div',
+    { class: 'choices', role: 'radiogroup', aria: { label: 'Role' } },
+    ...roles.map((role) => {
+      const input = make('input', { type: 'radio', name: 'role', value: role, checked: role === current });
+      const note = `${count(room.permissionsOf(role).length, 'permission')}`;
+      return make(
+        'label',
+        { class: 'check' },
+        input,
+        make('span', {}, roleName(role), make('em', { class: 'note' }, note)),
+      );
+    }),
+  );
   const submit = async (node) => {
     const { value } = node.elements.role;
     if (value !== current) await call('set_member_role', { room_id: room.room_id, user_id: userId, role: value });
     dialog.close();
   };
-  const dialog = openDialog(`Role of ${name}`, { size: 'small' }, form({ submit, label: 'Save', cancel: 'Cancel' }, box));
+  const dialog = openDialog(
+    `Role of ${name}`,
+    { size: 'small' },
+    form({ submit, label: 'Save', cancel: 'Cancel' }, box),
+  );
 }
 
 function transfer(room, userId, name) {
   const run = () => call('set_member_role', { room_id: room.room_id, user_id: userId, role: 'owner' });
-  confirmDialog(`Make ${name} the owner?`, `The room then belongs to ${name}, and you become a moderator. Only ${name} can undo this.`,
-    { label: 'Hand over', run });
+  confirmDialog(
+    `Make ${name} the owner?`,
+    `The room then belongs to ${name}, and you become a moderator. Only ${name} can undo this.`,
+    { label: 'Hand over', run },
+  );
 }
-

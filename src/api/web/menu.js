@@ -37,7 +37,8 @@ export function openMenu(anchor, items, label) {
   let close = () => {};
   for (const item of items) {
     if (!item) {
-      if (menu.lastElementChild && menu.lastElementChild.role !== 'separator') menu.append(make('hr', { role: 'separator' }));
+      if (menu.lastElementChild && menu.lastElementChild.role !== 'separator')
+        menu.append(make('hr', { role: 'separator' }));
       continue;
     }
     const choose = async () => {
@@ -49,12 +50,22 @@ export function openMenu(anchor, items, label) {
       }
     };
     const isChoice = item.checked !== undefined;
-    const options = { class: item.danger ? 'menu-item danger' : 'menu-item', role: isChoice ? 'menuitemradio' : 'menuitem' };
+    const options = {
+      class: item.danger ? 'menu-item danger' : 'menu-item',
+      role: isChoice ? 'menuitemradio' : 'menuitem',
+    };
     if (isChoice) options.aria = { checked: String(item.checked) };
     const mark = item.dot ? make('span', { class: `presence ${item.dot}` }) : item.icon ? icon(item.icon) : null;
     const hint = item.hint ? make('kbd', { class: 'hint', aria: { hidden: 'true' } }, item.hint) : null;
-    menu.append(make('button', { type: 'button', tabIndex: -1, ...options, on: { click: choose } }, mark,
-      make('span', { class: 'menu-label' }, item.label), hint));
+    menu.append(
+      make(
+        'button',
+        { type: 'button', tabIndex: -1, ...options, on: { click: choose } },
+        mark,
+        make('span', { class: 'menu-label' }, item.label),
+        hint,
+      ),
+    );
   }
   if (menu.lastElementChild?.role === 'separator') menu.lastElementChild.remove();
   roving(menu, '.menu-item');

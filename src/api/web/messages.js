@@ -1,67 +1,28 @@
 // Messages on the page: one list of them (the log, a thread), with what can be done to each.
 
 import { actionsOf, toggleReaction } from './actions.js';
-import { avatar, button, clock, count, dayName, fullTime, guarded, icon, iconButton, make, reconcile, roving, when }
-  from './dom.js';
+import {
+  avatar,
+  button,
+  clock,
+  count,
+  dayName,
+  fullTime,
+  guarded,
+  icon,
+  iconButton,
+  make,
+  reconcile,
+  roving,
+  when,
+} from './dom.js';
 import { attachCompletion } from './complete.js';
-import { emojiName, pickEmoji } from './emoji.js';
+import { pickEmoji } from './emoji.js';
 import { explain } from './errors.js';
 import { openMenu } from './menu.js';
-import { call, me, app, show } from './state.js';
-import { preview, richText } from './text.js';
-
-const GROUP_MS = 5 * 60_000;
-const DELIVERY = { queued: 'Waiting to be sent', sending: 'Sending…', delayed: 'Waiting to be sent again' };
-
-/** What a list shows: days, the line "New", messages, and those on their way; each with a key of its own. */
-export function entriesOf(messages, waiting, { marker = null, days = true } = {}) {
-  const entries = [];
-  let last = null;
-  const own = waiting.map((item) => {
-    const { user_id, username } = me();
-    const { parent_id, content, queued_at } = item;
-    const message = { author_id: user_id, username, content, parent_id, created_at: queued_at, reactions: [] };
-    return { key: `c${item.client_id}`, message, item };
-  });
-  let marked = marker === null;
-  for (const entry of [...messages.map((message) => ({ key: `m${message.message_id}`, message })), ...own]) {
-    const { message } = entry;
-    const date = new Date(message.created_at);
-    const day = date.toDateString();
-    if (days && last?.day !== day) entries.push({ key: `d${day}`, day: date });
-    const isNew = !marked && message.seq > marker && message.author_id !== me().user_id;
-    if (isNew) entries.push({ key: 'new', line: 'New', kind: 'new-line' });
-    marked ||= isNew;
-    const same = last?.day === day && last.author === message.author_id && !last.deleted;
-    const follows = Boolean(same && date - last.date < GROUP_MS && !isNew && !message.is_deleted && !last.reply && !message.parent_id);
-    entries.push({ ...entry, date, follows });
-    last = { day, author: message.author_id, date, deleted: message.is_deleted, reply: Boolean(message.parent_id) };
-  }
-  return entries;
-}
-
-/** Content as nodes; `room` decides who is meant by a mention. */
-export function contentNode(message, className = 'content') {
-  const { ids, me: user } = app.model;
-  const mentions = message.mentions ?? [];
-  const context = { ids, mentions, me: user.user_id };
-  return make('div', { class: className, dir: 'auto' }, ...richText(message.content ?? '', context));
-}
-
-function reactionsNode(message, mayReact) {
-  const chips = (message.reactions ?? []).filter((reaction) => reaction.count > 0).map(({ emoji, count: number, me: own }) => {
-    const name = emojiName(emoji);
-    const label = `${name}: ${number}${own ? ', yours too' : ''}`;
-    const more = { class: 'reaction', dataset: { emoji }, aria: { pressed: String(Boolean(own)), label }, title: name };
-    return make('li', {}, make('button', { type: 'button', disabled: !mayReact, ...more }, make('span', {}, emoji),
-      make('span', { class: 'number' }, String(number))));
-  });
-  if (chips.length === 0) return null;
-  const who = iconButton('users', 'Who reacted', null, { more: { dataset: { act: 'who' } } });
-  const add = mayReact ? iconButton('smile', 'Add a reaction', null, { more: { dataset: { act: 'react' } } }) : null;
-  return make('ul', { class: 'reactions', aria: { label: 'Reactions' } }, ...chips,
-    make('li', { class: 'reaction-extra' }, add, who));
-}
+import { contentNode, deliveryLine, reactionsNode } from './message-parts.js';
+import { app, call, show } from './state.js';
+import { preview } from './text.js';
 
 export class MessageList {
   /** `log`: the list element. `room()`: the room shown. `inThread`: whether it shows a thread. */
@@ -72,12 +33,24 @@ export class MessageList {
     log.addEventListener('mouseover', ({ target }) => this.#point(target.closest('.message')));
     log.addEventListener('focusin', ({ target }) => this.#point(target.closest('.message')));
     log.addEventListener('mouseleave', () => !this.toolbar.contains(document.activeElement) && this.#point(null));
-    log.addEventListener('click', guarded((event) => this.#onClick(event)));
-    log.addEventListener('keydown', guarded((event) => this.#onKey(event)));
+    log.addEventListener(
+      'click',
+      guarded((event) => this.#onClick(event)),
+    );
+    log.addEventListener(
+      'keydown',
+      guarded((event) => this.#onKey(event)),
+    );
   }
 
   show(entries) {
-    reconcile(this.log, entries, (entry) => entry.key, (entry) => this.#create(entry), (node, entry) => this.#update(node, entry));
+    reconcile(
+      this.log,
+      entries,
+      (entry) => entry.key,
+      (entry) => this.#create(entry),
+      (node, entry) => this.#update(node, entry),
+    );
     if (!this.log.querySelector('.message[tabindex="0"]')) {
       const last = [...this.log.querySelectorAll('.message')].at(-1);
       if (last) last.tabIndex = 0;
@@ -105,8 +78,19 @@ export class MessageList {
     const wasEditing = node.classList.contains('is-editing');
     if (editing && wasEditing) return;
     const parent = this.#parentText(message);
-    const state = [message.rev, message.message_id, message.thread_count, message.mentions?.length, editing, item?.status,
-      item?.error?.code, parent, message.reactions?.length, message.edit_count, message.content?.length];
+    const state = [
+      message.rev,
+      message.message_id,
+      message.thread_count,
+      message.mentions?.length,
+      editing,
+      item?.status,
+      item?.error?.code,
+      parent,
+      message.reactions?.length,
+      message.edit_count,
+      message.content?.length,
+    ];
     const sign = state.join();
     node.classList.toggle('follows', entry.follows);
     if (node.sign === sign) return;
@@ -119,24 +103,36 @@ export class MessageList {
     const hadToolbar = this.toolbar.parentNode === node;
     const focused = node.contains(document.activeElement) && document.activeElement !== node;
     const name = message.username ?? 'Somebody who left';
-    node.replaceChildren(avatar(name, message.author_id), editing ? this.#editor(message) : this.#body(entry, name, parent));
+    node.replaceChildren(
+      avatar(name, message.author_id),
+      editing ? this.#editor(message) : this.#body(entry, name, parent),
+    );
     if (hadToolbar && !editing) node.append(this.toolbar);
     if (focused && !editing && !node.contains(document.activeElement)) node.focus();
   }
 
   #body({ message, item, date }, name, parent) {
-    const author = item ? make('span', { class: 'author' }, name)
+    const author = item
+      ? make('span', { class: 'author' }, name)
       : button(name, { class: 'author', dataset: { person: message.author_id } });
     const time = make('time', { dateTime: message.created_at, title: fullTime(date) }, clock(date));
     const pin = message.is_pinned ? make('span', { class: 'pin-mark' }, icon('pin'), 'Pinned') : null;
-    const body = make('div', { class: 'message-body' }, parent && this.#replyLine(message, parent),
-      make('div', { class: 'message-head' }, author, time, pin));
+    const body = make(
+      'div',
+      { class: 'message-body' },
+      parent && this.#replyLine(message, parent),
+      make('div', { class: 'message-head' }, author, time, pin),
+    );
     if (message.is_deleted) {
       body.append(make('div', { class: 'content tombstone' }, 'This message was deleted.'));
     } else {
       body.append(contentNode(message));
       if (message.is_edited) {
-        const more = { class: 'link edited', dataset: { act: 'history' }, title: `Edited ${message.edited_at ? when(message.edited_at) : ''}` };
+        const more = {
+          class: 'link edited',
+          dataset: { act: 'history' },
+          title: `Edited ${message.edited_at ? when(message.edited_at) : ''}`,
+        };
         body.append(button('edited', { ...more, aria: { label: 'Edited: show the history' } }));
       }
       const reactions = reactionsNode(message, app.model.can(this.room(), 'react'));
@@ -144,7 +140,13 @@ export class MessageList {
     }
     if (message.thread_count > 0 && !this.inThread) {
       const text = count(message.thread_count, 'reply', 'replies');
-      body.append(button(text, { class: 'thread-link', dataset: { act: 'thread' }, aria: { label: `${text}: open the thread` } }, icon('thread')));
+      body.append(
+        button(
+          text,
+          { class: 'thread-link', dataset: { act: 'thread' }, aria: { label: `${text}: open the thread` } },
+          icon('thread'),
+        ),
+      );
     }
     if (item) body.append(deliveryLine(item));
     return body;
@@ -159,7 +161,11 @@ export class MessageList {
   }
 
   #replyLine(message, text) {
-    return button(text, { class: 'reply-line', dataset: { act: 'thread' }, aria: { label: `In reply to ${text}: open the thread` } }, icon('reply'));
+    return button(
+      text,
+      { class: 'reply-line', dataset: { act: 'thread' }, aria: { label: `In reply to ${text}: open the thread` } },
+      icon('reply'),
+    );
   }
 
   // --- acting ----------------------------------------------------------------------------------------------------------
@@ -170,14 +176,26 @@ export class MessageList {
     const thread = of('thread', 'Reply in thread', 'thread');
     const edit = of('edit', 'Edit', 'edit');
     const more = of('more', 'More actions', 'more');
-    const bar = make('div', { class: 'message-tools', role: 'group', aria: { label: 'Actions' } }, react, edit, thread, more);
+    const bar = make(
+      'div',
+      { class: 'message-tools', role: 'group', aria: { label: 'Actions' } },
+      react,
+      edit,
+      thread,
+      more,
+    );
     return Object.assign(bar, { parts: { react, thread, edit } });
   }
 
   /** The tools stand in the message that is pointed at, or has the focus. */
   #point(node) {
     const message = node?.entry?.message;
-    if (!node || node.entry.item || message.is_deleted && !this.#actions(message).length || node.classList.contains('is-editing')) {
+    if (
+      !node ||
+      node.entry.item ||
+      (message.is_deleted && !this.#actions(message).length) ||
+      node.classList.contains('is-editing')
+    ) {
       this.toolbar.remove();
       return;
     }
@@ -204,7 +222,11 @@ export class MessageList {
     else if (emoji) await toggleReaction(this.room(), message, emoji);
     else if (person) app.openPerson(Number(person), target);
     else if (act === 'more') openMenu(target, this.#actions(message), 'Actions');
-    else if (act === 'react') pickEmoji(target, guarded((picked) => toggleReaction(this.room(), message, picked, true)));
+    else if (act === 'react')
+      pickEmoji(
+        target,
+        guarded((picked) => toggleReaction(this.room(), message, picked, true)),
+      );
     else if (act) await this.#run(act, message);
   }
 
@@ -212,7 +234,10 @@ export class MessageList {
     if (name === 'thread') app.openThread(this.room(), message.parent_id ?? message.message_id);
     else if (name === 'history') app.showEdits(this.room(), message);
     else if (name === 'who') app.showReactions(this.room(), message);
-    else await this.#actions(message).find((action) => action?.name === name)?.action();
+    else
+      await this.#actions(message)
+        .find((action) => action?.name === name)
+        ?.action();
   }
 
   async #onKey(event) {
@@ -226,7 +251,10 @@ export class MessageList {
       if (actions.length) openMenu(node.querySelector('.message-tools') ?? node, actions, 'Actions');
     } else if (event.key === '+' && app.model.can(this.room(), 'react') && !message.is_deleted) {
       event.preventDefault();
-      pickEmoji(node.querySelector('.message-tools') ?? node, guarded((picked) => toggleReaction(this.room(), message, picked, true)));
+      pickEmoji(
+        node.querySelector('.message-tools') ?? node,
+        guarded((picked) => toggleReaction(this.room(), message, picked, true)),
+      );
     } else if (name) {
       event.preventDefault();
       await this.#run(name, message);
@@ -251,8 +279,14 @@ export class MessageList {
     const error = make('p', { class: 'form-error', role: 'alert' });
     const save = make('button', { class: 'button primary small', type: 'submit' }, 'Save');
     const cancel = button('Cancel', { class: 'button small', on: () => this.edit(null) });
-    const form = make('form', { class: 'message-body editor' }, make('p', { class: 'note' }, 'Editing your message'), text, error,
-      make('p', { class: 'actions' }, save, cancel, make('span', { class: 'note' }, 'Enter saves, Escape cancels')));
+    const form = make(
+      'form',
+      { class: 'message-body editor' },
+      make('p', { class: 'note' }, 'Editing your message'),
+      text,
+      error,
+      make('p', { class: 'actions' }, save, cancel, make('span', { class: 'note' }, 'Enter saves, Escape cancels')),
+    );
     form.addEventListener('submit', async (event) => {
       event.preventDefault();
       const content = text.value.trim();
@@ -288,17 +322,6 @@ export class MessageList {
   }
 }
 
-function deliveryLine(item) {
-  const line = make('p', { class: 'delivery' });
-  if (item.status !== 'failed') {
-    line.append(item.error ? `${DELIVERY[item.status]}: ${explain(item.error)}` : DELIVERY[item.status] ?? '');
-    return line;
-  }
-  const of = (text, name) => make('button', { class: 'link', type: 'button', dataset: { [name]: item.client_id } }, text);
-  line.append(make('span', {}, `Not sent: ${explain(item.error)}`), of('Try again', 'retry'), of('Discard', 'discard'));
-  return line;
-}
-
 /** A message that could not be sent is sent again, or thrown away. */
 function settle(room, item, { retry, discard }) {
   if (!retry && !discard) return;
@@ -314,8 +337,11 @@ function askParent(room, messageId) {
   room.asked ??= new Set();
   if (room.asked.has(messageId)) return;
   room.asked.add(messageId);
-  call('get_message', { room_id: room.room_id, message_id: messageId }).then(({ message }) => {
-    room.parents.set(messageId, message);
-    show('log');
-  }, () => {});
+  call('get_message', { room_id: room.room_id, message_id: messageId }).then(
+    ({ message }) => {
+      room.parents.set(messageId, message);
+      show('log');
+    },
+    () => {},
+  );
 }

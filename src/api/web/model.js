@@ -4,11 +4,21 @@
 import { Recent, Timeline } from './timeline.js';
 
 export const PERMISSIONS = [
-  ['read', 'Read messages'], ['send', 'Send messages'], ['react', 'React'], ['pin', 'Pin messages'],
-  ['edit_own', 'Edit own messages'], ['delete_own', 'Delete own messages'], ['delete_any', 'Delete any message'],
-  ['mention_all', 'Notify everyone with @room'], ['invite', 'Invite people'], ['manage_members', 'Manage members'],
-  ['manage_roles', 'Manage roles'], ['manage_room', 'Change the room’s settings'],
-  ['moderate', 'Mute, kick and ban'], ['view_audit', 'See the audit log'], ['bypass_slow_mode', 'Ignore slow mode'],
+  ['read', 'Read messages'],
+  ['send', 'Send messages'],
+  ['react', 'React'],
+  ['pin', 'Pin messages'],
+  ['edit_own', 'Edit own messages'],
+  ['delete_own', 'Delete own messages'],
+  ['delete_any', 'Delete any message'],
+  ['mention_all', 'Notify everyone with @room'],
+  ['invite', 'Invite people'],
+  ['manage_members', 'Manage members'],
+  ['manage_roles', 'Manage roles'],
+  ['manage_room', 'Change the room’s settings'],
+  ['moderate', 'Mute, kick and ban'],
+  ['view_audit', 'See the audit log'],
+  ['bypass_slow_mode', 'Ignore slow mode'],
 ];
 const MEMBER = ['read', 'send', 'react', 'edit_own', 'delete_own'];
 const SERVER_MODERATOR = ['read', 'delete_any', 'manage_members', 'moderate', 'view_audit'];
@@ -16,8 +26,17 @@ const ALL = PERMISSIONS.map(([name]) => name);
 /** What the built-in roles hold, until the server has said so itself. */
 const BUILT_IN = {
   owner: ALL,
-  moderator: [...MEMBER, 'pin', 'delete_any', 'mention_all', 'invite', 'manage_members', 'moderate', 'view_audit',
-    'bypass_slow_mode'],
+  moderator: [
+    ...MEMBER,
+    'pin',
+    'delete_any',
+    'mention_all',
+    'invite',
+    'manage_members',
+    'moderate',
+    'view_audit',
+    'bypass_slow_mode',
+  ],
   member: MEMBER,
   participant: [...MEMBER, 'pin', 'mention_all'],
 };
@@ -28,7 +47,14 @@ export class Room {
   constructor(roomId, kind, me) {
     this.room_id = roomId;
     this.kind = kind;
-    Object.assign(this, { name: '', topic: '', description: '', owner_id: null, member_count: 0, visibility: 'public' });
+    Object.assign(this, {
+      name: '',
+      topic: '',
+      description: '',
+      owner_id: null,
+      member_count: 0,
+      visibility: 'public',
+    });
     Object.assign(this, { max_members: null, slow_mode_s: 0, retention_days: 0, archived: false, created_at: null });
     this.online_count = null;
     /** Conversations: the others. */
@@ -147,8 +173,17 @@ export class Model {
   /** The room object of the protocol. */
   describe(data) {
     const room = this.room(data.room_id);
-    const fields = ['name', 'owner_id', 'member_count', 'visibility', 'max_members', 'slow_mode_s', 'retention_days',
-      'archived', 'created_at'];
+    const fields = [
+      'name',
+      'owner_id',
+      'member_count',
+      'visibility',
+      'max_members',
+      'slow_mode_s',
+      'retention_days',
+      'archived',
+      'created_at',
+    ];
     for (const field of fields) if (data[field] !== undefined) room[field] = data[field];
     return Object.assign(room, { topic: data.topic ?? '', description: data.description ?? '' });
   }

@@ -24,7 +24,8 @@ export function openPanel(name, args = {}, { focus = true } = {}) {
   $('panel').dataset.panel = name;
   $('panel-body').replaceChildren();
   $('panel-title').textContent = panel.title(args);
-  for (const [other, { trigger }] of panels) if (trigger) $(trigger)?.setAttribute('aria-expanded', String(other === name));
+  for (const [other, { trigger }] of panels)
+    if (trigger) $(trigger)?.setAttribute('aria-expanded', String(other === name));
   const target = panel.open($('panel-body'), args);
   if (focus) (target ?? $('panel-title')).focus();
 }

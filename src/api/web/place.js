@@ -57,8 +57,11 @@ async function offerToJoin(roomId) {
   closeRoom();
   const { room } = await call('get_room', { room_id: roomId }).catch((error) => failed(error) ?? {});
   if (!room) return;
-  confirmDialog(`Join ${room.name}?`, room.topic || room.description || 'You are not in this room yet.',
-    { label: 'Join', danger: false, run: () => app.joinRoom(roomId) });
+  confirmDialog(`Join ${room.name}?`, room.topic || room.description || 'You are not in this room yet.', {
+    label: 'Join',
+    danger: false,
+    run: () => app.joinRoom(roomId),
+  });
 }
 
 export function closeRoom() {
@@ -136,7 +139,12 @@ function subtitle(room) {
     return [isHere(status) ? statusName(status) : 'Offline', isHere(status) && message].filter(Boolean).join(' · ');
   }
   const online = room.online_count > 0 ? `${room.online_count.toLocaleString()} online` : '';
-  const facts = [count(room.member_count, 'member'), online, room.visibility === 'private' && 'private', room.archived && 'archived'];
+  const facts = [
+    count(room.member_count, 'member'),
+    online,
+    room.visibility === 'private' && 'private',
+    room.archived && 'archived',
+  ];
   return [...facts, room.topic].filter(Boolean).join(' · ');
 }
 
@@ -162,21 +170,33 @@ export function openRoomMenu() {
   const room = app.model.open;
   const dm = room.kind === 'dm';
   const other = dm && !room.isGroup ? room.users[0] : null;
-  openMenu($('room-menu'), [
-    !dm && app.model.can(room, 'invite') && { label: 'Invite people…', icon: 'plus', action: () => invite(room) },
-    hasSettings(room) && { label: 'Room settings…', icon: 'settings', action: () => openSettings(room) },
-    { label: dm ? 'People' : 'Members', icon: 'users', action: app.showMembers },
-    { label: 'Pinned messages', icon: 'pin', action: () => openPanel('pins') },
-    { label: 'Go to the beginning', icon: 'up', action: log.toBeginning }, null,
-    other && { label: room.is_blocked ? `Unblock ${room.name}` : `Block ${room.name}…`, icon: 'ban', action: () => app.toggleBlock(other.user_id, room.is_blocked) },
-    !dm && { label: 'Leave room…', icon: 'leave', danger: true, action: () => leaveRoom(room) },
-  ].filter((item) => item !== false), room.name);
+  openMenu(
+    $('room-menu'),
+    [
+      !dm && app.model.can(room, 'invite') && { label: 'Invite people…', icon: 'plus', action: () => invite(room) },
+      hasSettings(room) && { label: 'Room settings…', icon: 'settings', action: () => openSettings(room) },
+      { label: dm ? 'People' : 'Members', icon: 'users', action: app.showMembers },
+      { label: 'Pinned messages', icon: 'pin', action: () => openPanel('pins') },
+      { label: 'Go to the beginning', icon: 'up', action: log.toBeginning },
+      null,
+      other && {
+        label: room.is_blocked ? `Unblock ${room.name}` : `Block ${room.name}…`,
+        icon: 'ban',
+        action: () => app.toggleBlock(other.user_id, room.is_blocked),
+      },
+      !dm && { label: 'Leave room…', icon: 'leave', danger: true, action: () => leaveRoom(room) },
+    ].filter((item) => item !== false),
+    room.name,
+  );
 }
 
 function leaveRoom(room) {
   if (room.role === 'owner') {
-    confirmDialog(`${room.name} is yours`, 'An owner cannot leave. Hand the room over to somebody first (Members, “Make owner…”), or delete it.',
-      { label: 'Show members', danger: false, run: app.showMembers });
+    confirmDialog(
+      `${room.name} is yours`,
+      'An owner cannot leave. Hand the room over to somebody first (Members, “Make owner…”), or delete it.',
+      { label: 'Show members', danger: false, run: app.showMembers },
+    );
     return;
   }
   const run = async () => {
@@ -186,7 +206,10 @@ function leaveRoom(room) {
     show('lists');
     announce(`You have left ${room.name}`);
   };
-  const back = room.visibility === 'private' ? 'You can come back only if somebody invites you again.' : 'You can come back whenever you like.';
+  const back =
+    room.visibility === 'private'
+      ? 'You can come back only if somebody invites you again.'
+      : 'You can come back whenever you like.';
   confirmDialog(`Leave ${room.name}?`, back, { label: 'Leave room', run });
 }
 

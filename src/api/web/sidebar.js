@@ -23,9 +23,18 @@ function roomButton(room) {
   mark.setAttribute('aria-hidden', 'true');
   const face = make('span', { class: 'face' }, mark, room.kind === 'dm' && !room.isGroup && dot(other));
   const dataset = { room: room.room_id };
-  return make('li', {}, make('button', { class: 'room-button', type: 'button', dataset }, face, make('span', { class: 'name' }),
-    make('span', { class: 'typing-mark', hidden: true, title: 'Somebody is typing' }, '…'),
-    make('span', { class: 'badge' })));
+  return make(
+    'li',
+    {},
+    make(
+      'button',
+      { class: 'room-button', type: 'button', dataset },
+      face,
+      make('span', { class: 'name' }),
+      make('span', { class: 'typing-mark', hidden: true, title: 'Somebody is typing' }, '…'),
+      make('span', { class: 'badge' }),
+    ),
+  );
 }
 
 function updateRoomButton(item, room, open) {
@@ -62,19 +71,35 @@ function invitation(room) {
     app.model.invitations = app.model.invitations.filter((other) => other.room_id !== room.room_id);
     show('lists');
   };
-  const join = button('Join', { class: 'button primary small', aria: { label: `Join ${room.name}` }, on: act('join', () => app.joinRoom(room.room_id)) });
-  const decline = button('Decline', { class: 'button small', aria: { label: `Decline the invitation to ${room.name}` },
-    on: act('decline', () => call('leave_room', { room_id: room.room_id })) });
-  return make('li', { class: 'invitation' }, make('p', { class: 'name' }, `# ${room.name}`),
-    make('p', { class: 'actions' }, join, decline));
+  const join = button('Join', {
+    class: 'button primary small',
+    aria: { label: `Join ${room.name}` },
+    on: act('join', () => app.joinRoom(room.room_id)),
+  });
+  const decline = button('Decline', {
+    class: 'button small',
+    aria: { label: `Decline the invitation to ${room.name}` },
+    on: act('decline', () => call('leave_room', { room_id: room.room_id })),
+  });
+  return make(
+    'li',
+    { class: 'invitation' },
+    make('p', { class: 'name' }, `# ${room.name}`),
+    make('p', { class: 'actions' }, join, decline),
+  );
 }
 
-export function paintLists() {
+function paintLists() {
   const { model } = app;
   if (!model.me) return;
-  for (const [id, rooms] of [['room-list', model.joinedRooms], ['dm-list', model.conversations]]) {
+  for (const [id, rooms] of [
+    ['room-list', model.joinedRooms],
+    ['dm-list', model.conversations],
+  ]) {
     const key = (room) => `${room.room_id}${room.visibility}${room.users.length}`;
-    reconcile($(id), rooms, key, roomButton, (item, room) => updateRoomButton(item, room, room.room_id === model.openId));
+    reconcile($(id), rooms, key, roomButton, (item, room) =>
+      updateRoomButton(item, room, room.room_id === model.openId),
+    );
     $(`${id}-empty`).hidden = rooms.length > 0;
   }
   $('invitations').hidden = model.invitations.length === 0;

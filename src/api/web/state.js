@@ -52,12 +52,12 @@ export function announce(text) {
   }, 400);
 }
 
-/** `work` after `ms` without a further call. */
+/** `work` after `ms` without a further call. What it fails with is of no interest to anybody by then. */
 export function debounce(work, ms) {
   let timer = null;
   return (...args) => {
     clearTimeout(timer);
-    timer = setTimeout(() => work(...args), ms);
+    timer = setTimeout(() => Promise.resolve(work(...args)).catch(() => {}), ms);
   };
 }
 

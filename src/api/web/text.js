@@ -6,8 +6,10 @@ const CODE = /(```[\s\S]+?```|`[^`\n]+`)/;
 const LINK = /(https?:\/\/[^\s<>"']+[^\s<>"'.,;:!?)\]}])/;
 const MENTION = /(^|[^A-Za-z0-9_.@/-])@([A-Za-z0-9_.-]{2,32})/g;
 
-const code = (part) => (part.startsWith('```')
-  ? make('code', { class: 'code-block' }, part.slice(3, -3).replace(/^\n|\n$/g, '')) : make('code', {}, part.slice(1, -1)));
+const code = (part) =>
+  part.startsWith('```')
+    ? make('code', { class: 'code-block' }, part.slice(3, -3).replace(/^\n|\n$/g, ''))
+    : make('code', {}, part.slice(1, -1));
 
 const link = (part) => make('a', { href: part, target: '_blank', rel: 'noopener noreferrer nofollow' }, part);
 
@@ -62,7 +64,12 @@ export function preview(message, length = 90) {
 
 /** Splits `text` at the words that are searched for, to highlight them. */
 export function highlighted(text, query) {
-  const words = query.split(/\s+/).filter(Boolean).map((word) => word.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'));
+  const words = query
+    .split(/\s+/)
+    .filter(Boolean)
+    .map((word) => word.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'));
   if (words.length === 0) return [text];
-  return text.split(new RegExp(`(${words.join('|')})`, 'giu')).map((part, odd) => (odd % 2 ? make('mark', {}, part) : part));
+  return text
+    .split(new RegExp(`(${words.join('|')})`, 'giu'))
+    .map((part, odd) => (odd % 2 ? make('mark', {}, part) : part));
 }

@@ -2,7 +2,8 @@
 
 import { $, button, count, failed, make } from './dom.js';
 import { Composer, composerForm } from './composer.js';
-import { entriesOf, MessageList } from './messages.js';
+import { entriesOf } from './message-parts.js';
+import { MessageList } from './messages.js';
 import { definePanel, openPanel } from './panel.js';
 import { app, call, me, show } from './state.js';
 import { Thread } from './timeline.js';
@@ -33,7 +34,12 @@ function open(body, { roomId, parentId }) {
   model.collections.add(thread);
   const log = make('ol', { class: 'log', aria: { label: 'Messages of the thread' } });
   const more = button('Load more replies', { class: 'button small older', hidden: true, on: load });
-  const scroller = make('div', { class: 'scroller', tabIndex: 0, role: 'region', aria: { label: 'Thread' } }, log, more);
+  const scroller = make(
+    'div',
+    { class: 'scroller', tabIndex: 0, role: 'region', aria: { label: 'Thread' } },
+    log,
+    more,
+  );
   const typing = make('p', { class: 'typing' });
   const form = composerForm('Reply');
   body.append(scroller, typing, form);
@@ -64,7 +70,8 @@ function paint({ toEnd = false } = {}) {
   const entries = entriesOf(thread.messages, waiting, { days: false });
   const replies = thread.messages.length - 1;
   if (thread.loaded) {
-    const text = replies > 0 ? count(replies, 'reply', 'replies') + (thread.hasAfter ? ' or more' : '') : 'No replies yet';
+    const text =
+      replies > 0 ? count(replies, 'reply', 'replies') + (thread.hasAfter ? ' or more' : '') : 'No replies yet';
     entries.splice(1, 0, { key: `replies ${text}`, line: text, kind: 'replies' });
   }
   list.show(entries);
@@ -93,4 +100,3 @@ export function reloadThread() {
 }
 
 definePanel('thread', { title: () => 'Thread', open, close, paint, ofRoom: true });
-export const paintThread = () => $('panel').dataset.panel === 'thread' && show('panel');
