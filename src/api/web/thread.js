@@ -1,11 +1,11 @@
 // The panel of a thread: the message that is answered, the answers, and a place to write one.
 
-import { $, button, count, failed, make } from './dom.js';
+import { button, count, failed, make } from './dom.js';
 import { Composer, composerForm } from './composer.js';
 import { entriesOf } from './message-parts.js';
 import { MessageList } from './messages.js';
 import { definePanel, openPanel } from './panel.js';
-import { app, call, me, show } from './state.js';
+import { app, call, me } from './state.js';
 import { Thread } from './timeline.js';
 
 const PAGE = 50;
