@@ -195,6 +195,31 @@ for (const [role, server, may, mayNot] of RIGHTS) {
   });
 }
 
+test('an archived room and a mute end all writing; a role is covered by who holds all of it', () => {
+  const { made, room } = model();
+  Object.assign(room, { role: 'owner' });
+  assert.equal(made.mayWrite(room, 'react'), true);
+  room.muted_until = Infinity;
+  assert.equal(made.mayWrite(room, 'react'), false);
+  Object.assign(room, { muted_until: 0, archived: true });
+  assert.deepEqual([made.mayWrite(room, 'pin'), made.can(room, 'pin')], [false, true]);
+  room.role = 'moderator';
+  assert.deepEqual(
+    ['member', 'moderator', 'owner'].map((role) => made.covers(room, role)),
+    [true, true, false],
+  );
+});
+
+test('who mentions everybody is known by the notification, before the message or after it, and counted once', () => {
+  for (const first of ['message', 'notification']) {
+    const { made, room } = model();
+    const message4 = () => made.apply(event('message', 4, message(4, { content: '@room' })));
+    const told = () => made.mentioned({ room_id: 5, message_id: 4 });
+    for (const step of first === 'message' ? [message4, told, told] : [told, message4, told]) step();
+    assert.deepEqual([room.unread, room.mentions], [1, 1], first);
+  }
+});
+
 test('rank: nobody acts on an equal or a higher one, but the owner and administrators', () => {
   const { made, room } = model();
   const outranks = (role, over) => Object.assign(room, { role }) && made.outranks(room, over);

@@ -34,8 +34,7 @@ function remove(message) {
   confirmDialog('Delete this message?', text, { label: 'Delete', run }, ...fields);
 }
 
-const linkTo = ({ room_id, message_id }) =>
-  `${location.origin}${location.pathname}#room-${room_id}/m${message_id}`;
+const linkTo = ({ room_id, message_id }) => `${location.origin}${location.pathname}#room-${room_id}/m${message_id}`;
 
 async function copy(text, done) {
   try {
@@ -55,14 +54,13 @@ async function copy(text, done) {
 
 /** The actions of a message: {name, label, icon, action, danger?, hint?}; null between groups. */
 export function actionsOf(room, message, { inThread, edit }) {
-  const muted = room.muted_until > Date.now();
-  const can = (permission) => app.model.can(room, permission) && (!muted || permission.startsWith('delete'));
+  const can = (permission) => app.model.can(room, permission);
+  const mayWrite = (permission) => app.model.mayWrite(room, permission);
   const own = message.author_id === me().user_id;
   const gone = message.is_deleted;
-  const writable = !room.archived;
   const all = [
     !gone &&
-      can('react') && {
+      mayWrite('react') && {
         name: 'react',
         label: 'React…',
         icon: 'smile',
@@ -77,12 +75,9 @@ export function actionsOf(room, message, { inThread, edit }) {
         hint: 'R',
         action: () => app.openThread(room, message.parent_id ?? message.message_id),
       },
+    !gone && own && mayWrite('edit_own') && { name: 'edit', label: 'Edit', icon: 'edit', hint: 'E', action: edit },
     !gone &&
-      own &&
-      writable &&
-      can('edit_own') && { name: 'edit', label: 'Edit', icon: 'edit', hint: 'E', action: edit },
-    !gone &&
-      can('pin') && {
+      (message.is_pinned ? can('pin') : mayWrite('pin')) && {
         name: 'pin',
         label: message.is_pinned ? 'Unpin' : 'Pin',
         icon: 'pin',

@@ -108,6 +108,8 @@ function showUnreadBar() {
 export function onNewMessage(message, current) {
   if (current !== room()) return;
   if (message.author_id !== me().user_id) {
+    // Who comes back to the page sees where they left off.
+    if (document.hidden && current.unread === 1) Object.assign(current, { marker: current.read_seq, marked_unread: 0 });
     if (!stuck) fresh += 1;
     announce(`${message.username ?? 'Somebody'}: ${preview(message, 200)}`);
   }
@@ -253,7 +255,7 @@ export function wireLog(onClick) {
 /** Edits the last own message that is shown; false if there is none. */
 export function editLast() {
   const own = room().timeline.messages.filter((message) => message.author_id === me().user_id && !message.is_deleted);
-  if (!own.length || !app.model.can(room(), 'edit_own')) return false;
+  if (!own.length || !app.model.mayWrite(room(), 'edit_own')) return false;
   list.edit(own.at(-1).message_id);
   return true;
 }

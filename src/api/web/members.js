@@ -204,8 +204,8 @@ async function adminItems(room, userId, name) {
   const owner = room.role === 'owner' || me().role === 'admin';
   return [
     role &&
-      (can('manage_members') || can('manage_roles')) && {
-        label: `Change role…`,
+      can('manage_roles') && {
+        label: 'Change role…',
         icon: 'shield',
         action: () => changeRole(room, userId, name, role),
       },
@@ -277,7 +277,8 @@ function sanction(room, userId, name, kind) {
 
 async function changeRole(room, userId, name, current) {
   await app.loadRoles(room);
-  const roles = [...room.roles.keys()].filter((role) => role !== 'owner' && role !== 'participant');
+  // Nobody gives what they do not hold themselves.
+  const roles = [...room.roles.keys()].filter((role) => role !== 'owner' && app.model.covers(room, role));
   const box = make(
     'div',
     { class: 'choices', role: 'radiogroup', aria: { label: 'Role' } },

@@ -90,6 +90,7 @@ export class MessageList {
       message.reactions?.length,
       message.edit_count,
       message.content?.length,
+      app.model.mayWrite(this.room(), 'react'),
     ];
     const sign = state.join();
     node.classList.toggle('follows', entry.follows);
@@ -135,7 +136,7 @@ export class MessageList {
         };
         body.append(button('edited', { ...more, aria: { label: 'Edited: show the history' } }));
       }
-      const reactions = reactionsNode(message, app.model.can(this.room(), 'react'));
+      const reactions = reactionsNode(message, app.model.mayWrite(this.room(), 'react'));
       if (reactions) body.append(reactions);
     }
     if (message.thread_count > 0 && !this.inThread) {
@@ -249,7 +250,7 @@ export class MessageList {
       event.preventDefault();
       const actions = this.#actions(message);
       if (actions.length) openMenu(node.querySelector('.message-tools') ?? node, actions, 'Actions');
-    } else if (event.key === '+' && app.model.can(this.room(), 'react') && !message.is_deleted) {
+    } else if (event.key === '+' && app.model.mayWrite(this.room(), 'react') && !message.is_deleted) {
       event.preventDefault();
       pickEmoji(
         node.querySelector('.message-tools') ?? node,

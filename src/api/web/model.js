@@ -40,6 +40,8 @@ const BUILT_IN = {
   member: MEMBER,
   participant: [...MEMBER, 'pin', 'mention_all'],
 };
+/** Who holds one of these stands above plain members. */
+const LEADS = ['moderate', 'manage_members', 'manage_roles', 'manage_room'];
 /** How long somebody is shown as typing after the last word of it. */
 const TYPING_MS = 6_000;
 
@@ -107,7 +109,7 @@ export class Room {
   rankOf(role) {
     if (role === 'owner') return 3;
     const permissions = this.permissionsOf(role);
-    return permissions.includes('moderate') || permissions.includes('manage_members') ? 2 : 1;
+    return LEADS.some((permission) => permissions.includes(permission)) ? 2 : 1;
   }
 
   /** Names of those who type at `now`. */
@@ -222,12 +224,22 @@ export class Model {
     return room.permissionsOf(room.role ?? 'member').includes(permission);
   }
 
+  /** Whether the caller may do it now: nothing is written in an archived room, nor by who is muted. */
+  mayWrite(room, permission) {
+    return this.can(room, permission) && !room.archived && room.muted_until <= Date.now();
+  }
+
   /** Whether the caller stands above somebody with `role`: nobody acts on an equal, but the owner and administrators. */
   outranks(room, role) {
     if (role === 'owner') return this.me.role === 'admin';
     if (this.me.role === 'admin' || room.role === 'owner') return true;
-    const own = Math.max(room.rankOf(room.role ?? 'member'), this.me.role === 'moderator' ? 2 : 0);
+    const own = Math.max(room.rankOf(room.role ?? 'member'), this.me.role === 'moderator' ? 3 : 0);
     return own > room.rankOf(role);
+  }
+
+  /** Whether the caller holds all that a role holds. */
+  covers(room, role) {
+    return room.permissionsOf(role).every((permission) => this.can(room, permission));
   }
 
   isMention(message) {

@@ -86,12 +86,15 @@ export function openRoom(roomId, { focus = true, jump = null } = {}) {
     app.model.openId = roomId;
     Object.assign(room, { marker: room.unread > 0 ? room.read_seq : null, marked_unread: room.unread });
     composer.load();
+    // Somebody had read back in it: now it begins at its end again.
+    if (room.timeline.hasAfter && !jump) room.timeline.clear();
     $('welcome').hidden = true;
     $('conversation').hidden = false;
     $('chat').dataset.pane = 'room';
     if (!room.name) app.refreshLists();
   }
-  for (const part of ['head', 'lists', 'log', 'typing']) show(part);
+  for (const part of ['head', 'lists', 'typing']) show(part);
+  show('log', { toEnd: another && !jump });
   if (jump) log.jumpTo(jump).catch(failed);
   else if (!room.timeline.loaded) log.loadNewest(room).catch(failed);
   enterRoom(room).catch(failed);

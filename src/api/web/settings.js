@@ -140,7 +140,7 @@ function roleRow(room, role, mayChange, again) {
           .map(([, label]) => label)
           .join(' · ');
   const acts =
-    mayChange && !built
+    mayChange && !built && app.model.covers(room, role.name)
       ? make(
           'span',
           { class: 'actions' },
@@ -178,14 +178,13 @@ function editRole(room, role, done) {
     disabled: Boolean(role),
   });
   const held = role?.permissions ?? ['read', 'send', 'react', 'edit_own', 'delete_own'];
-  const own = room.permissionsOf(room.role ?? 'member');
   // Nobody gives what they do not hold themselves.
   const boxes = PERMISSIONS.map(([value, label]) =>
     check(label, {
       value,
       name: 'permission',
-      checked: held.includes(value),
-      disabled: room.role !== 'owner' && !own.includes(value) && !held.includes(value),
+      checked: held.includes(value) && app.model.can(room, value),
+      disabled: !app.model.can(room, value),
     }),
   );
   const submit = async (node) => {
