@@ -66,6 +66,18 @@ function wordAt(area) {
   return { sign, query: query.toLowerCase(), start: before.length - query.length - 1 };
 }
 
+/** A textarea grows with its text, also where the browser has no style for that. Returns what makes it fit. */
+export function growing(area) {
+  if (CSS.supports('field-sizing', 'content')) return () => {};
+  const grow = () => {
+    area.style.height = 'auto';
+    area.style.height = `${area.scrollHeight}px`;
+  };
+  area.addEventListener('input', grow);
+  requestAnimationFrame(grow);
+  return grow;
+}
+
 /** Completion on a textarea; `room()` says whose members. Returns {isOpen, close}. */
 export function attachCompletion(area, room) {
   lists += 1;

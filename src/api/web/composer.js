@@ -1,6 +1,6 @@
 // Where messages are written: in a room and in a thread.
 
-import { attachCompletion } from './complete.js';
+import { attachCompletion, growing } from './complete.js';
 import { pickEmoji } from './emoji.js';
 import { app, call, show } from './state.js';
 
@@ -39,6 +39,7 @@ export class Composer {
     this.area = form.querySelector('textarea');
     this.error = form.querySelector('.error');
     this.completion = attachCompletion(this.area, room);
+    this.grow = growing(this.area);
     form.addEventListener('submit', (event) => {
       event.preventDefault();
       this.#submit();
@@ -67,6 +68,7 @@ export class Composer {
   load() {
     this.completion.close();
     this.area.value = drafts.load(this.room(), this.parentId());
+    this.grow();
     this.error.textContent = '';
     this.typedAt = 0;
   }
@@ -106,6 +108,7 @@ export class Composer {
     area.focus();
     if (!content || length > max) return;
     area.value = '';
+    this.grow();
     drafts.save(this.room(), this.parentId(), '');
     this.completion.close();
     this.typedAt = 0; // the message itself says that the typing has ended

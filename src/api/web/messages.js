@@ -16,7 +16,7 @@ import {
   roving,
   when,
 } from './dom.js';
-import { attachCompletion } from './complete.js';
+import { attachCompletion, growing } from './complete.js';
 import { pickEmoji } from './emoji.js';
 import { explain } from './errors.js';
 import { openMenu } from './menu.js';
@@ -304,6 +304,7 @@ export class MessageList {
       }
     });
     const completion = attachCompletion(text, this.room);
+    growing(text);
     text.addEventListener('keydown', (event) => {
       if (completion.isOpen || event.isComposing) return;
       if (event.key === 'Escape') {

@@ -71,8 +71,6 @@ export class Room {
     this.marker = null;
     /** Time of the newest message, for the order of conversations. */
     this.last_at = '';
-    this.last_text = '';
-    this.drafts = new Map();
     this.failed = [];
     this.recent = new Recent();
     this.timeline = new Timeline(me, this.recent);
