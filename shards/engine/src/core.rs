@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 
 use crate::effect::Effect;
-use crate::fanout::FrameBytes;
 use crate::id::{ConnId, RoomId, Seq, ShardId, UserId};
 use crate::journal::Journal;
 use crate::limits::Limits;
@@ -44,8 +43,8 @@ pub enum LoadFor {
     Message { room_id: RoomId, message_id: Seq, reader: UserId },
     /// Members of these names.
     Names { room_id: RoomId, names: Vec<Box<str>> },
-    /// A page of members who are told that they are mentioned.
-    Everyone { room_id: RoomId, author: UserId, frame: FrameBytes },
+    /// Members who are told of a message.
+    Telling(Box<crate::room::Telling>),
     /// How many messages are pinned after retention has removed some.
     PinCount { room_id: RoomId },
     /// A page of a replay.

@@ -274,9 +274,11 @@ impl Room {
         let recent = Recent::new(record);
         let frame = recent.frame.clone();
         self.head = self.head.max(record.row.seq);
-        let (holds, older) = (&self.holds, &mut self.older);
+        // What is looked up now must be known when the answer comes: that may be older than what has happened since.
+        let (holds, loading, older) = (&self.holds, &self.older_loading, &mut self.older);
         self.ring.push(record.row.seq, recent, |seq, gone| {
-            if holds.contains_key(&seq) && gone.is_message() {
+            let needed = holds.contains_key(&seq) || loading.iter().any(|(loaded, _)| *loaded == seq);
+            if needed && gone.is_message() {
                 older.insert(seq, Some(gone));
             }
         });

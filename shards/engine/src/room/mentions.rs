@@ -1,6 +1,6 @@
 //! Who is mentioned, and who is told of a message.
 
-use super::Room;
+use super::{Room, Rooms};
 use crate::core::{Core, LoadFor, overloaded};
 use crate::fanout::FrameBytes;
 use crate::id::{RoomId, Seq, UserId};
@@ -61,6 +61,11 @@ impl Room {
             self.load_names(core, unknown)?;
             return Err(None);
         }
+        // Who is just coming or going is a member, or none, when that is through.
+        if users.iter().any(|user| *user != caller.user_id && self.locked.contains_key(user)) {
+            return Err(None);
+        }
+        users.retain(|user| !self.is_known_stranger(*user));
         users.sort_unstable();
         users.dedup();
         users.truncate(core.limits.max_mentions as usize);
@@ -77,20 +82,21 @@ impl Room {
     }
 
     fn load_names(&mut self, core: &mut Core, mut names: Vec<Box<str>>) -> Result<(), Option<Box<CommandError>>> {
-        names.retain(|name| !self.names_loading.contains(name));
+        names.retain(|name| self.names_loading.iter().all(|(loading, _)| loading != name));
         if names.is_empty() {
             return Ok(());
         }
         let load = Load::Names { room_id: self.id(), names: names.clone() };
         let purpose = LoadFor::Names { room_id: self.id(), names: names.clone() };
         core.load(load, purpose).map_err(|_| Some(overloaded()))?;
-        self.names_loading.extend(names);
+        self.names_loading.extend(names.into_iter().map(|name| (name, false)));
         Ok(())
     }
 
     /// Names were looked up: what waited for them goes on.
     pub fn names_loaded(&mut self, core: &mut Core, names: &[Box<str>], result: Result<Loaded, LoadError>) {
-        self.names_loading.retain(|name| !names.contains(name));
+        let answered = self.names_loading.extract_if(.., |(name, _)| names.contains(name));
+        let stale: Vec<Box<str>> = answered.filter(|(_, stale)| *stale).map(|(name, _)| name).collect();
         let Ok(Loaded::Names(found)) = result else {
             return self.refuse_waiting(core, |command| super::content_of(command).is_some_and(|c| c.contains('@')));
         };
@@ -98,7 +104,7 @@ impl Room {
             self.names.clear();
         }
         let until = core.now.mono.after(NAME_KEPT_US);
-        for name in names {
+        for name in names.iter().filter(|name| !stale.contains(name)) {
             let user = found.iter().find(|(found, _)| found == name).map(|(_, user)| *user);
             self.names.insert(name.clone(), KnownName { user, until });
         }
@@ -107,8 +113,13 @@ impl Room {
 
     /// Somebody is a member now, or is not any more.
     pub(super) fn forget_name(&mut self, username: &str) {
-        if !self.names.is_empty() {
-            self.names.remove(&*username.to_ascii_lowercase());
+        if self.names.is_empty() && self.names_loading.is_empty() {
+            return;
+        }
+        let name = username.to_ascii_lowercase();
+        self.names.remove(&*name);
+        if let Some((_, stale)) = self.names_loading.iter_mut().find(|(loading, _)| **loading == *name) {
+            *stale = true; // read before or after, nobody knows: it is read again
         }
     }
 
@@ -121,11 +132,11 @@ impl Room {
         let (room_id, author) = (self.id(), notice.author_id);
         if mentioned.everyone {
             let frame = notice.frame("mention", room_id);
-            notify_page(core, room_id, author, frame, None, None);
+            tell_page(core, Telling { room_id, author, message_id: notice.message_id, frame }, None);
         } else if !mentioned.users.is_empty() {
             let frame = notice.frame("mention", room_id);
             // They were members when the message was judged.
-            for user in mentioned.users.iter().filter(|user| **user != author && !self.is_known_out(**user)) {
+            for user in mentioned.users.iter().filter(|user| **user != author && !self.is_known_stranger(**user)) {
                 push_user(core, *user, &frame);
             }
         }
@@ -134,23 +145,27 @@ impl Room {
             .copied()
             .filter(|user| *user != author && !mentioned.everyone && !mentioned.users.contains(user))
             .collect();
-        if rest.is_empty() {
-            return;
-        }
-        // Whoever has written in the thread may have left since; of whom that is not known here, the store knows it.
-        let frame = notice.frame("reply", room_id);
-        let (known, unknown): (Vec<UserId>, Vec<UserId>) =
-            rest.into_iter().partition(|user| self.members.contains_key(user));
-        for user in known.into_iter().filter(|user| self.is_member(*user)) {
-            push_user(core, user, &frame);
-        }
-        if !unknown.is_empty() {
-            notify_page(core, room_id, author, frame, Some(unknown), None);
+        if !rest.is_empty() {
+            let frame = notice.frame("reply", room_id);
+            self.tell_members(core, &rest, Telling { room_id, author, message_id: notice.message_id, frame });
         }
     }
 
-    /// It is known here that this user is no member.
-    fn is_known_out(&self, user: UserId) -> bool {
+    /// Tells those of these users who are members (still): whoever took part in a thread may have left since.
+    fn tell_members(&self, core: &mut Core, users: &[UserId], telling: Telling) {
+        let (known, unknown): (Vec<UserId>, Vec<UserId>) =
+            users.iter().partition(|user| self.members.contains_key(user));
+        for user in known.into_iter().filter(|user| self.is_member(*user)) {
+            push_user(core, user, &telling.frame);
+        }
+        if !unknown.is_empty() {
+            let load = Load::Members { room_id: telling.room_id, user_ids: unknown };
+            let _ = core.load(load, LoadFor::Telling(Box::new(telling))); // given up as below
+        }
+    }
+
+    /// Known, and no member.
+    fn is_known_stranger(&self, user: UserId) -> bool {
         self.members.contains_key(&user) && !self.is_member(user)
     }
 }
@@ -185,33 +200,52 @@ pub(super) fn push_user(core: &mut Core, user_id: UserId, frame: &FrameBytes) {
     core.send(user_id.home(core.shards), message);
 }
 
-/// Asks for the next members to be told: of these, or of all.
-fn notify_page(
-    core: &mut Core,
-    room_id: RoomId,
-    author: UserId,
-    frame: FrameBytes,
-    among: Option<Vec<UserId>>,
-    cursor: Option<Box<str>>,
-) {
-    let load = Load::MemberPage { room_id, role: None, among, limit: EVERYONE_PAGE, cursor };
-    // Given up where the database has no room for more queries: the message itself is in everybody's log.
-    let _ = core.load(load, LoadFor::Everyone { room_id, author, frame });
+/// Members are to be told of a message; who they are is being read.
+#[derive(Debug)]
+pub struct Telling {
+    /// Where.
+    pub room_id: RoomId,
+    /// Who is not told.
+    pub author: UserId,
+    /// Of what.
+    pub message_id: Seq,
+    /// The notification.
+    pub frame: FrameBytes,
 }
 
-/// Tells a page of members of a message, and asks for the next one. (Of few, named ones there is only one page.)
-pub fn everyone_loaded(
-    core: &mut Core,
-    room_id: RoomId,
-    author: UserId,
-    frame: FrameBytes,
-    result: Result<Loaded, LoadError>,
-) {
-    let Ok(Loaded::MemberPage { members, next }) = result else { return };
-    for (member, _) in members.iter().filter(|(member, _)| member.user_id != author) {
-        push_user(core, member.user_id, &frame);
-    }
-    if next.is_some() {
-        notify_page(core, room_id, author, frame, None, next);
+/// Asks for the next members to be told.
+fn tell_page(core: &mut Core, telling: Telling, cursor: Option<Box<str>>) {
+    let load = Load::MemberPage { room_id: telling.room_id, role: None, among: None, limit: EVERYONE_PAGE, cursor };
+    // Given up where the database has no room for more queries: the message itself is in everybody's log.
+    let _ = core.load(load, LoadFor::Telling(Box::new(telling)));
+}
+
+impl Rooms {
+    /// Tells the members that were read, and asks for the next ones. What has happened since counts: nobody who has
+    /// gone is told, and nobody of a message that was deleted.
+    pub fn tell(&mut self, core: &mut Core, telling: Telling, result: Result<Loaded, LoadError>) {
+        let (users, next): (Vec<UserId>, _) = match result {
+            Ok(Loaded::MemberPage { members, next }) => {
+                (members.into_iter().map(|(member, _)| member.user_id).collect(), next)
+            }
+            Ok(Loaded::Members(rows)) => {
+                (rows.into_iter().filter(|row| row.member.is_some()).map(|row| row.user_id).collect(), None)
+            }
+            Ok(other) => unreachable!("members to be told were asked for, not {other:?}"),
+            Err(_) => return,
+        };
+        let room = self.get(telling.room_id);
+        if room.as_ref().is_some_and(|room| room.is_gone(telling.message_id)) {
+            return;
+        }
+        for user in users {
+            let is_stranger = room.as_ref().is_some_and(|room| room.is_known_stranger(user));
+            if user != telling.author && !is_stranger {
+                push_user(core, user, &telling.frame);
+            }
+        }
+        if next.is_some() {
+            tell_page(core, telling, next);
+        }
     }
 }

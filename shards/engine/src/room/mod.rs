@@ -31,7 +31,7 @@ use crate::store::{RoleRow, RoomMeta, RoomState, Standing, UserRow};
 use crate::time::{Mono, WallMs};
 use crate::wire::{Command, CommandError, ResumePoint, SendMessage};
 
-pub use mentions::everyone_loaded;
+pub use mentions::Telling;
 use presence::Online;
 pub use presence::{ask_status, presence_frame};
 pub use query::load_error;
@@ -248,7 +248,8 @@ pub struct Room {
     /// Reactions of users whom memory does not list (messages with very many).
     own_reactions: Map<(Seq, UserId), Vec<Box<str>>>,
     names: Map<Box<str>, KnownName>,
-    names_loading: Vec<Box<str>>,
+    /// Names looked up now; `true`: whoever has it came or went meanwhile.
+    names_loading: Vec<(Box<str>, bool)>,
 
     /// The last event that retention has removed.
     floor: Seq,

@@ -62,7 +62,8 @@ impl Room {
         result: Result<Loaded, LoadError>,
     ) {
         let known = self.members.contains_key(&caller.user_id);
-        if let (true, Err(error)) = (known, self.require(&caller, Permission::Read)) {
+        let needed = if matches!(what, RoomQuery::Sanctions) { Permission::Moderate } else { Permission::Read };
+        if let (true, Err(error)) = (known, self.require(&caller, needed)) {
             self.end_query(core, &caller, origin, Err(error));
             return self.retry_waiting(core);
         }
@@ -459,14 +460,32 @@ impl Room {
     }
 
     /// What was deleted since the store was asked.
-    fn scrub(&self, records: &mut [EventRecord]) {
+    pub(super) fn scrub(&self, records: &mut [EventRecord]) {
+        let deletions: Vec<(Seq, WallMs)> = self.ring.deletions().collect();
         for record in records {
-            if let Some(known) = self.recent(record.row.seq)
-                && let Some(deleted_at) = known.state.as_ref().and_then(|state| state.deleted_at)
-            {
-                record.state.get_or_insert_default().deleted_at = Some(deleted_at);
+            let message = match record.row.kind {
+                EventKind::Message => record.row.seq,
+                EventKind::Edit => record.row.parent_id.unwrap_or(record.row.seq),
+                _ => continue,
+            };
+            if let Some(deleted_at) = self.deleted_at(&deletions, message) {
+                let state = record.state.get_or_insert_default();
+                (state.deleted_at, state.pinned) = (Some(deleted_at), None);
             }
         }
+    }
+
+    /// When a message was deleted, if memory knows it, or the deletion is among these recent ones.
+    fn deleted_at(&self, deletions: &[(Seq, WallMs)], message: Seq) -> Option<WallMs> {
+        let known = self.recent(message).and_then(|known| known.state.as_ref()?.deleted_at);
+        known.or_else(|| deletions.iter().find(|(deleted, _)| *deleted == message).map(|(_, at)| *at))
+    }
+
+    /// Nobody is to be told of this message any more.
+    pub(super) fn is_gone(&self, message: Seq) -> bool {
+        self.deleted
+            || self.recent(message).is_some_and(Recent::is_deleted)
+            || self.ring.deletions().any(|(deleted, _)| deleted == message)
     }
 
     fn history_body<T>(

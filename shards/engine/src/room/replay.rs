@@ -135,9 +135,10 @@ impl Room {
 
     /// A page was read from the store.
     pub fn replay_loaded(&mut self, core: &mut Core, conn: ConnId, after: Seq, result: Result<Loaded, LoadError>) {
-        let Ok(Loaded::Events(events)) = result else {
+        let Ok(Loaded::Events(mut events)) = result else {
             return core.send(conn.shard, PeerMessage::Close { conn, code: CloseCode::ServerError });
         };
+        self.scrub(&mut events);
         let mut expected = after.next();
         let mut frames = Vec::with_capacity(events.len());
         for record in events.iter().take_while(|record| record.row.seq <= self.head) {

@@ -81,11 +81,7 @@ impl Room {
 
     /// What somebody is told who is no member.
     pub(super) fn stranger_error(&self, caller: &Caller) -> Refused {
-        if self.may_see(caller) {
-            error(ErrorCode::NotAMember, "not a member of this room")
-        } else {
-            error(ErrorCode::RoomNotFound, "no such room")
-        }
+        if self.may_see(caller) { error(ErrorCode::NotAMember, "not a member of this room") } else { no_room() }
     }
 
     /// The caller must be a member.
@@ -175,9 +171,14 @@ impl Room {
         if self.is_member(caller) {
             error(ErrorCode::InvalidRequest, "not possible in a conversation")
         } else {
-            error(ErrorCode::RoomNotFound, "no such room")
+            no_room()
         }
     }
+}
+
+/// `ROOM_NOT_FOUND`, in the same words whether the room is absent, gone or hidden.
+pub(super) fn no_room() -> Refused {
+    error(ErrorCode::RoomNotFound, "no such room")
 }
 
 /// `PERMISSION_DENIED` by role.

@@ -93,6 +93,12 @@ impl Ring {
         Some(self.events.iter().skip(skip).enumerate().map(move |(i, event)| (Seq(from + i as u64), event)))
     }
 
+    /// Messages whose deletion is here, and when that was.
+    pub fn deletions(&self) -> impl Iterator<Item = (Seq, WallMs)> {
+        let deletions = self.events.iter().filter(|event| event.kind == EventKind::Delete);
+        deletions.filter_map(|event| Some((event.parent_id?, event.at)))
+    }
+
     /// When this user's newest message here was sent.
     pub fn last_of(&self, user: UserId) -> Option<WallMs> {
         let newest = self.events.iter().rev().find(|event| event.is_message() && event.author_id == Some(user));

@@ -2,6 +2,7 @@
 
 use super::mentions::Mentioned;
 use super::recent::Recent;
+use super::rights::{Rank, no_room};
 use super::table::refuse;
 use super::verb::{Decision, Found, no_message};
 use super::{Busy, Op, OpKind, Room, SendOp, Waiting, Work};
@@ -105,6 +106,11 @@ impl Room {
 
     fn judge(&mut self, core: &mut Core, work: Work) -> Verdict {
         let caller_id = work.caller_id().expect("pages are served before");
+        if self.deleted {
+            // Whoever was a member is still known as one: nothing of the room is his any more.
+            self.refuse(core, work, no_room());
+            return None;
+        }
         if !self.members.contains_key(&caller_id) {
             self.want_members([caller_id]);
             self.load_members(core);
@@ -207,7 +213,7 @@ impl Room {
     ) -> Result<(Option<Seq>, Mentioned), Option<Box<CommandError>>> {
         if send.dm_only && self.meta.kind != RoomKind::Dm {
             // In the same words as for a room that is not there.
-            return Err(Some(error(ErrorCode::RoomNotFound, "no such room")));
+            return Err(Some(no_room()));
         }
         self.require_writer(caller, Permission::Send, core.now.wall).map_err(Some)?;
         self.require_unblocked(caller).map_err(Some)?;
@@ -252,6 +258,9 @@ impl Room {
         let message = self.needed(core, reader, root)?;
         let state = message.state.as_deref();
         if state.is_some_and(|state| state.thread_count > 0 && state.participants.is_empty()) {
+            if self.reacting.contains_key(&(root, reader)) {
+                return Err(None);
+            }
             self.look_up(core, reader, root).map_err(Some)?;
             return Err(None);
         }
@@ -384,7 +393,7 @@ impl Room {
                 Ok(_) => unreachable!("declined or refused"),
                 Err(error) => Err(error),
             }
-        } else if self.meta.owner_id == Some(caller.user_id) {
+        } else if self.rank(caller.user_id) == Rank::Owner {
             Err(error(ErrorCode::Conflict, "the owner cannot leave before passing the ownership on"))
         } else {
             core.admit(caller.user_id)

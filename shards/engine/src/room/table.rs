@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::{Room, Waiting, Work};
-use crate::core::{Core, LoadFor, error, overloaded, store_unavailable};
+use crate::core::{Core, LoadFor, overloaded, store_unavailable};
 use crate::id::{RoomId, UserId};
 use crate::journal::Key;
 use crate::map::Map;
@@ -117,7 +117,7 @@ impl Rooms {
             }
             Ok(None) => {
                 for Waiting { work, .. } in waiting {
-                    refuse(core, room_id, work, error(ErrorCode::RoomNotFound, "no such room"));
+                    refuse(core, room_id, work, super::rights::no_room());
                 }
             }
             Err(_) => {

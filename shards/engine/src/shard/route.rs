@@ -3,7 +3,7 @@
 use super::Shard;
 use crate::core::LoadFor;
 use crate::peer::PeerMessage;
-use crate::room::{Work, everyone_loaded};
+use crate::room::Work;
 use crate::store::{LoadError, Loaded};
 use crate::user::UserCommand;
 
@@ -111,21 +111,26 @@ impl Shard {
                 }
                 self.rooms.note_online(room_id);
             }
-            LoadFor::RoomQuery { room_id, origin, caller, what, asked } => match self.rooms.get(room_id) {
-                Some(room) => room.query_loaded(core, origin, caller, *what, asked, result),
-                None => unreachable!("a room with a query under way stays in memory"),
-            },
+            LoadFor::RoomQuery { room_id, origin, caller, what, asked } => {
+                match self.rooms.get(room_id) {
+                    Some(room) => room.query_loaded(core, origin, caller, *what, asked, result),
+                    None => unreachable!("a room with a query under way stays in memory"),
+                }
+                self.rooms.note_online(room_id);
+            }
             LoadFor::Message { room_id, message_id, reader } => {
                 if let Some(room) = self.rooms.get(room_id) {
                     room.message_loaded(core, message_id, reader, result);
                 }
+                self.rooms.note_online(room_id);
             }
             LoadFor::Names { room_id, names } => {
                 if let Some(room) = self.rooms.get(room_id) {
                     room.names_loaded(core, &names, result);
                 }
+                self.rooms.note_online(room_id);
             }
-            LoadFor::Everyone { room_id, author, frame } => everyone_loaded(core, room_id, author, frame, result),
+            LoadFor::Telling(telling) => self.rooms.tell(core, *telling, result),
             LoadFor::PinCount { room_id } => {
                 if let Some(room) = self.rooms.get(room_id) {
                     room.pins_counted(result);

@@ -4,6 +4,7 @@ mod deleted;
 mod errors;
 mod limits;
 mod people;
+mod races;
 mod rig;
 mod rooms;
 mod sessions;

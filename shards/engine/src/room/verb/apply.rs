@@ -182,7 +182,7 @@ impl Room {
         }
         if role == rights::OWNER {
             let old = self.meta.owner_id.replace(user_id).filter(|old| *old != user_id);
-            if let Some(old) = old.and_then(|old| self.member_mut(old)) {
+            if let Some(old) = old.and_then(|old| self.member_mut(old)).filter(|old| &*old.role == rights::OWNER) {
                 old.role = rights::MODERATOR.into();
             }
         }

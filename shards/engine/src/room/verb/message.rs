@@ -192,7 +192,8 @@ impl Room {
     ) -> Decided {
         let user = caller.user_id;
         let message = self.live(message_id)?;
-        if self.reacting.contains_key(&(message_id, user)) {
+        // A look-up of the own reactions and a change of them keep apart: whose answer comes last would not be known.
+        if self.reacting.contains_key(&(message_id, user)) || self.older_loading.contains(&(message_id, user)) {
             return Ok(Decision::Wait);
         }
         let own: Vec<Box<str>> = match self.own_reactions.get(&(message_id, user)) {

@@ -4,6 +4,7 @@ use super::message::plain;
 use super::{Change, Decided, Decision};
 use crate::core::{Core, RoomQuery, body, error};
 use crate::id::UserId;
+use crate::input::Role;
 use crate::peer::{Caller, ReplyBody};
 use crate::room::Room;
 use crate::room::rights::{self, OWNER, Rank};
@@ -101,7 +102,7 @@ impl Room {
             return Ok(role_body(self, user_id, role, self.head).into());
         }
         let rank = self.caller_rank(caller);
-        if &*member.role == OWNER {
+        if &*member.role == OWNER && rank >= Rank::Owner {
             return Err(error(ErrorCode::Conflict, "the ownership must be passed on first"));
         }
         if role == OWNER && rank < Rank::Owner || !self.permissions(caller).covers(self.role_permissions(role)) {
@@ -157,8 +158,14 @@ impl Room {
         let Some(mut row) = row.filter(|row| row.room_id == self.id()).map(|row| *row) else {
             return Err(error(ErrorCode::NotFound, "no such sanction"));
         };
-        if !row.is_active(core.now.wall) {
+        let known = self.members.get(&row.user_id).and_then(Option::as_ref);
+        let lifted_since =
+            known.is_some_and(|known| known.sanctions.iter().all(|one| one.sanction_id != row.sanction_id));
+        if !row.is_active(core.now.wall) || lifted_since {
             return Ok(None);
+        }
+        if row.user_id == caller.user_id && caller.role != Role::Admin {
+            return Err(error(ErrorCode::PermissionDenied, "nobody lifts a sanction of his own"));
         }
         row.lifted = Some((core.now.wall, caller.user_id));
         Ok(Some(Change::Lift { row }))

@@ -188,7 +188,9 @@ impl Room {
         put(self.member(user_id), role);
         if role == rights::OWNER {
             let old = self.meta.owner_id.filter(|old| *old != user_id);
-            put(old.and_then(|old| self.member(old)), rights::MODERATOR);
+            // Somebody may have been expelled as the owner, and have come back since.
+            let old = old.and_then(|old| self.member(old)).filter(|old| &*old.role == rights::OWNER);
+            put(old, rights::MODERATOR);
             batch.write(Write::UpdateRoom { meta: RoomMeta { owner_id: Some(user_id), ..self.meta.clone() } });
         }
     }
