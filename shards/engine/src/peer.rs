@@ -110,6 +110,24 @@ pub struct StatusPage {
     pub online: Option<bool>,
 }
 
+/// A block that is committed (`on`) or taken back, on its way through the conversations of the two; behind the last one
+/// the blocker is answered (if he still waits), so that nothing of the blocked one that comes after the answer gets through.
+#[derive(Clone, Debug)]
+pub struct SetBlock {
+    /// Conversations that have not been told.
+    pub room_ids: Vec<RoomId>,
+    /// Who blocks.
+    pub blocker: UserId,
+    /// Whom.
+    pub blocked: UserId,
+    /// Or does so no more.
+    pub on: bool,
+    /// Who waits for the answer.
+    pub origin: Option<Origin>,
+    /// The answer.
+    pub reply: ReplyBody,
+}
+
 /// A reply's type and its `data` as JSON.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplyBody {
@@ -224,9 +242,8 @@ pub enum PeerMessage {
     UserEphemeral { user_id: UserId, frame: FrameBytes },
     /// Creator's home → participant's home: a conversation has been created.
     NewContact { user_id: UserId, room_id: RoomId, others: Vec<UserId> },
-    /// Blocker's home → home of the conversation of the two: the block is committed (`on`) or taken back; then the
-    /// blocker is answered (if he still waits), so that nothing of the blocked one that comes after the answer gets through.
-    SetBlock { room_id: RoomId, blocker: UserId, blocked: UserId, on: bool, origin: Option<Origin>, reply: ReplyBody },
+    /// Blocker's home → home of a conversation of the two → home of the next one.
+    SetBlock(Box<SetBlock>),
     /// Home of a conversation → home of a member → home of the next one: adds the member's status to the page.
     AskStatus { room_id: RoomId, origin: Origin, caller: Caller, page: Box<StatusPage> },
     /// Home of the last member → home of the conversation: the page is complete.

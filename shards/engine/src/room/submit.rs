@@ -106,7 +106,7 @@ impl Room {
 
     fn judge(&mut self, core: &mut Core, work: Work) -> Verdict {
         let caller_id = work.caller_id().expect("pages are served before");
-        if self.deleted {
+        if self.deleted && !matches!(work, Work::Created { .. }) {
             // Whoever was a member is still known as one: nothing of the room is his any more.
             self.refuse(core, work, no_room());
             return None;

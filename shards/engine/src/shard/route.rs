@@ -5,7 +5,7 @@ use crate::core::LoadFor;
 use crate::peer::PeerMessage;
 use crate::room::Work;
 use crate::store::{LoadError, Loaded};
-use crate::user::UserCommand;
+use crate::user::{UserCommand, set_block};
 
 impl Shard {
     pub(super) fn peer(&mut self, message: PeerMessage) {
@@ -62,11 +62,11 @@ impl Shard {
             M::RoomPresence { room_id, user_id, presence } => self.rooms.presence(room_id, user_id, &presence),
             M::UserEphemeral { user_id, frame } => self.users.ephemeral(core, user_id, &frame),
             M::NewContact { user_id, room_id, others } => self.users.new_contact(user_id, room_id, others),
-            M::SetBlock { room_id, blocker, blocked, on, origin, reply } => {
-                self.rooms.set_block(room_id, (blocker, blocked), on);
-                if let Some(origin) = origin {
-                    self.core.reply(origin, Ok(reply), None);
+            M::SetBlock(mut set) => {
+                if let Some(room_id) = set.room_ids.pop() {
+                    self.rooms.set_block(room_id, (set.blocker, set.blocked), set.on);
                 }
+                set_block(core, set);
             }
             M::AskStatus { room_id, origin, caller, page } => {
                 self.users.add_status(core, room_id, origin, caller, page);

@@ -1,11 +1,11 @@
-//! Blocks: one of a user at a time, in order. Does the other one exist, are there not too many? Write it. Then tell the conversation of the two,
-//! if there is one by now, so that nothing of the blocked one gets through after the answer.
+//! Blocks: one of a user at a time, in order. Does the other one exist, are there not too many? Write it. Then tell the
+//! conversations of the two, if there are any by now, so that nothing of the blocked one gets through after the answer.
 
 use super::change::{UserOp, UserOpKind};
 use super::{Users, queue_full};
 use crate::core::{Core, LoadFor, body, error, overloaded, store_unavailable};
-use crate::id::UserId;
-use crate::peer::{Caller, Origin, PeerMessage, ReplyBody};
+use crate::id::{RoomId, UserId};
+use crate::peer::{Caller, Origin, PeerMessage, ReplyBody, SetBlock};
 use crate::store::{Load, LoadError, Loaded};
 use crate::time::Mono;
 use crate::wire::json::object;
@@ -22,6 +22,8 @@ pub(super) struct Blocking {
     pub since: Mono,
     target: UserId,
     on: bool,
+    /// It is committed: conversations of the two, but for the one of the pair, as soon as they are read.
+    twos: Option<Vec<RoomId>>,
 }
 
 impl Users {
@@ -35,7 +37,7 @@ impl Users {
         if queue_full(user.blockings.len()) {
             return core.reply(origin, Err(overloaded()), None);
         }
-        user.blockings.push_back(Blocking { origin: Some(origin), since, target, on });
+        user.blockings.push_back(Blocking { origin: Some(origin), since, target, on, twos: None });
         if user.blockings.len() == 1 {
             self.begin_block(core, caller.user_id);
         }
@@ -60,12 +62,19 @@ impl Users {
     }
 
     pub(super) fn block_loaded(&mut self, core: &mut Core, user_id: UserId, result: Result<Loaded, LoadError>) {
-        let Some(first) = self.map.get(&user_id).and_then(|user| user.blockings.front()) else { return };
+        let Some(first) = self.map.get_mut(&user_id).and_then(|user| user.blockings.front_mut()) else { return };
         match result {
             Ok(Loaded::User(Some(_))) if first.on => {
                 core.load_always(Load::Profile { user_id }, LoadFor::Block { user_id });
             }
             Ok(Loaded::User(Some(_))) => self.write_block(core, user_id),
+            Ok(Loaded::Profile(profile)) if first.twos.is_some() => {
+                let of_two = profile.contacts.iter().filter(|(_, others)| **others == [first.target]);
+                first.twos = Some(of_two.map(|(room_id, _)| *room_id).collect());
+                let pair = Some((user_id.min(first.target), user_id.max(first.target)));
+                let load = Load::Creation { user_id, client_id: None, pair, users: Vec::new() };
+                core.load_always(load, LoadFor::Block { user_id });
+            }
             Ok(Loaded::Profile(profile)) => {
                 if profile.blocks.len() >= BLOCKS_MAX && !profile.blocks.contains(&first.target) {
                     self.fail_block(core, user_id, error(ErrorCode::Conflict, "too many users blocked"));
@@ -75,16 +84,14 @@ impl Users {
             }
             Ok(Loaded::User(None)) => self.fail_block(core, user_id, error(ErrorCode::UserNotFound, "no such user")),
             Ok(Loaded::Creation { by_pair, .. }) => {
-                let Some(Blocking { origin, target, on, .. }) = self.end_block(core, user_id) else { return };
+                let Some(Blocking { origin, target, on, twos, .. }) = self.end_block(core, user_id) else { return };
+                let mut room_ids = twos.unwrap_or_default();
+                room_ids.extend(by_pair.map(|earlier| earlier.room_id));
+                room_ids.sort_unstable();
+                room_ids.dedup();
                 let reply = block_body(target, on);
-                if let Some(earlier) = by_pair {
-                    let room_id = earlier.room_id;
-                    let (blocker, blocked) = (user_id, target);
-                    let message = PeerMessage::SetBlock { room_id, blocker, blocked, on, origin, reply };
-                    core.send(room_id.home(core.shards), message);
-                } else if let Some(origin) = origin {
-                    core.reply(origin, Ok(reply), None);
-                }
+                let set = SetBlock { room_ids, blocker: user_id, blocked: target, on, origin, reply };
+                set_block(core, Box::new(set));
             }
             Ok(other) => unreachable!("a block's query was answered with {other:?}"),
             Err(_) => self.fail_block(core, user_id, store_unavailable()),
@@ -102,12 +109,20 @@ impl Users {
         }
     }
 
-    /// The first one is committed: is there a conversation of the two? One that is made from here on is read with it.
+    /// The first one is committed: which conversations have the two? One that is made from here on is read with it.
     pub(super) fn block_written(&mut self, core: &mut Core, user_id: UserId, target: UserId, on: bool) {
         self.block_committed(core, user_id, target, on);
-        let pair = Some((user_id.min(target), user_id.max(target)));
-        let load = Load::Creation { user_id, client_id: None, pair, users: Vec::new() };
-        core.load_always(load, LoadFor::Block { user_id });
+        let first = self.map.get_mut(&user_id).and_then(|user| user.blockings.front_mut());
+        first.expect("in line until it is through").twos = Some(Vec::new());
+        core.load_always(Load::Profile { user_id }, LoadFor::Block { user_id });
+    }
+}
+
+/// On to the next conversation of the two; behind the last one is the answer.
+pub fn set_block(core: &mut Core, set: Box<SetBlock>) {
+    match set.room_ids.last() {
+        Some(room_id) => core.send(room_id.home(core.shards), PeerMessage::SetBlock(set)),
+        None => set.origin.into_iter().for_each(|origin| core.reply(origin, Ok(set.reply.clone()), None)),
     }
 }
 

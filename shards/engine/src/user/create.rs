@@ -104,7 +104,7 @@ impl Users {
             return self.fail_creation(core, user_id, store_unavailable());
         };
         let front = self.map.get(&user_id).and_then(|user| user.creations.front());
-        let of_two = front.is_some_and(|creation| matches!(creation.what, What::Dm { pair: Some(_), .. }));
+        let of_two = front.is_some_and(|creation| matches!(&creation.what, What::Dm { users, .. } if users.len() == 2));
         if by_client.is_none() && of_two && !blocked_by.is_empty() {
             let error = error(ErrorCode::ConversationBlocked, "that user blocks the caller");
             return self.fail_creation(core, user_id, error);

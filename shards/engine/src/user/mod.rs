@@ -21,6 +21,7 @@ use crate::time::{Mono, WallMs};
 use crate::wire::{CloseCode, Command, CommandError, ErrorCode, ResumePoint};
 
 use block::Blocking;
+pub use block::set_block;
 use change::UserOp;
 use create::Creation;
 use presence::Shown;

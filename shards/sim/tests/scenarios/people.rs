@@ -362,13 +362,16 @@ fn blocks_are_listed_stored_and_taken_back_only_by_their_owner() {
 fn conversations_across_a_block() {
     let mut rig = Rig::new(2, |limits| limits.heartbeat_us = 0);
     let (ada, bob) = (rig.connect(0, "ada"), rig.connect(1, "bob"));
+    rig.connect(0, "cy");
     let first = rig.ask(bob, "create_dm", r#"{"user_id":1,"client_id":"mine"}"#);
     rig.ask(ada, "block_user", &of(2));
     for (conn, data, expected) in [
         (bob, r#"{"user_id":1}"#, "CONVERSATION_BLOCKED"),
         (bob, r#"{"user_id":1,"client_id":"other"}"#, "CONVERSATION_BLOCKED"),
         (bob, r#"{"user_id":1,"client_id":"mine"}"#, "ok"),
-        (bob, r#"{"user_ids":[1]}"#, "ok"),
+        (bob, r#"{"user_ids":[1]}"#, "CONVERSATION_BLOCKED"),
+        (bob, r#"{"user_ids":[1,3]}"#, "ok"),
+        (ada, r#"{"user_ids":[2]}"#, "ok"),
         (ada, r#"{"user_id":2}"#, "ok"),
     ] {
         assert_eq!(code(&rig.ask(conn, "create_dm", data)), expected, "{data}");
@@ -387,6 +390,34 @@ fn conversations_across_a_block() {
     assert_eq!((listed(&mut rig, ada), listed(&mut rig, bob)), (true.into(), false.into()));
     rig.ask(ada, "unblock_user", &of(2));
     assert_eq!(code(&rig.ask(bob, "create_dm", &of(1))), "ok");
+}
+
+#[test]
+fn a_block_holds_in_every_conversation_of_the_two_and_in_no_other() {
+    let mut rig = Rig::new(2, |limits| limits.heartbeat_us = 0);
+    let (ada, bob) = (rig.connect(0, "ada"), rig.connect(1, "bob"));
+    rig.connect(0, "cy");
+    let made = [r#"{"user_ids":[1]}"#, r#"{"user_ids":[1]}"#, r#"{"user_id":1}"#, r#"{"user_ids":[1,3]}"#];
+    let made = made.map(|data| rig.ask(bob, "create_dm", data)["data"]["conversation_id"].as_u64().unwrap());
+    let sent = |rig: &mut Rig, conn| {
+        made.map(|dm| {
+            let reply = rig.ask(conn, "send_dm", &format!(r#"{{"conversation_id":{dm},"content":"hello"}}"#));
+            code(&reply).to_owned()
+        })
+    };
+    const BLOCKED: &str = "CONVERSATION_BLOCKED";
+    for (command, expected) in [
+        ("block_user", [BLOCKED, BLOCKED, BLOCKED, "ok"]),
+        ("unblock_user", ["ok"; 4]),
+        ("block_user", [BLOCKED, BLOCKED, BLOCKED, "ok"]),
+    ] {
+        assert_eq!(code(&rig.ask(ada, command, &of(2))), "ok");
+        assert_eq!(sent(&mut rig, bob), expected, "{command}");
+        assert_eq!(sent(&mut rig, ada), ["ok"; 4], "only the blocked one is stopped");
+    }
+    // As well once they have left memory.
+    rig.pass(400);
+    assert_eq!(sent(&mut rig, bob), [BLOCKED, BLOCKED, BLOCKED, "ok"]);
 }
 
 #[test]
