@@ -168,6 +168,9 @@ impl Room {
             (RoomQuery::Search, Loaded::Messages { messages, next }) => {
                 self.messages_of("search_results", reader, messages, Some(next.as_deref()))
             }
+            (RoomQuery::Reactions { message_id }, Loaded::Reactions(_)) if message_id <= self.floor => {
+                return Err(no_message());
+            }
             (RoomQuery::Reactions { message_id }, Loaded::Reactions(rows)) => self.reactions_body(message_id, &rows),
             (RoomQuery::Stats, Loaded::RoomStats(stats)) => self.stats_body(&stats),
             (RoomQuery::Sanctions, Loaded::Sanctions { sanctions, next }) => sanction_list(now, &sanctions, &next),
