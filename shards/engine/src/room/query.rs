@@ -72,11 +72,6 @@ impl Room {
                 asked.load = *first;
                 what = RoomQuery::HistoryAround { center, limit };
             }
-            if let (RoomQuery::HistoryAround { center, .. }, Load::HistoryBefore { before, .. }) =
-                (&what, &mut asked.load)
-            {
-                *before = Some((*center).min(self.head).next());
-            }
             (asked.since, asked.tries) = (self.head, asked.tries + 1);
             return self.ask(core, origin, caller, what, asked);
         }
@@ -89,8 +84,7 @@ impl Room {
                 self.end_query(core, &caller, origin, Ok(reply));
             }
             (RoomQuery::HistoryAround { center, limit }, Ok(Loaded::History { messages, more })) => {
-                let after = center.min(asked.since);
-                let load = Load::HistoryAfter { room_id: self.id(), after, limit: limit.max(1), reader };
+                let load = Load::HistoryAfter { room_id: self.id(), after: center, limit: limit.max(1), reader };
                 let first = Box::new(std::mem::replace(&mut asked.load, load));
                 let what = RoomQuery::HistoryAroundRest { before: messages, more_before: more, limit, center, first };
                 return self.ask(core, origin, caller, what, asked);
@@ -422,10 +416,10 @@ impl Room {
             }
             HistoryAnchor::Around(center) => {
                 // What lies beyond the head would take the places of what is shown.
-                let before = Some(center.min(self.head).next());
+                let center = center.min(self.head);
                 let below = limit.div_ceil(2).max(1);
                 let what = RoomQuery::HistoryAround { center, limit: limit - below.min(limit) };
-                (Load::HistoryBefore { room_id, before, limit: below, reader }, what)
+                (Load::HistoryBefore { room_id, before: Some(center.next()), limit: below, reader }, what)
             }
         };
         Decision::Ask(load, what)
