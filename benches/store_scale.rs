@@ -192,7 +192,7 @@ fn create(room_id: RoomId, creator_id: UserId) -> Write {
 }
 
 fn put(room_id: RoomId, user: u64) -> Write {
-    let role = if user % 1000 == 0 { "moderator" } else { "member" };
+    let role = if user.is_multiple_of(1000) { "moderator" } else { "member" };
     let (user_id, joined_at) = (UserId(user), WallMs(BEGUN));
     let member = MemberRow { user_id, role: role.into(), joined_at, last_read_seq: Seq(0), last_read_no: 0 };
     Write::PutMember { room_id, member }
