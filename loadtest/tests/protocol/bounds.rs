@@ -2,7 +2,9 @@
 
 use super::chat::world;
 use serde_json::json;
-use veza_loadtest::testing::{number, room, room_of, standard, tight, user};
+use veza_loadtest::client::Client;
+use veza_loadtest::http;
+use veza_loadtest::testing::{fresh, number, room, room_of, standard, tight, user};
 
 /// Commands that the limits of a room, message or text end.
 #[tokio::test]
@@ -64,11 +66,19 @@ async fn the_window_for_edits_closes() {
 /// Slow mode: one message, then a wait; not for those who may bypass it.
 #[tokio::test]
 async fn slow_mode_holds_members_back() {
-    let (mut owner, mut member) = (user(standard()).await, user(standard()).await);
+    let token = standard().token(&fresh("member"));
+    let (mut owner, mut member) =
+        (user(standard()).await, Client::connect(standard().addr(), &token).await.expect("in"));
     let room = room_of(&mut [&mut owner, &mut member]).await;
     owner.ok("update_room", json!({"room_id": room, "slow_mode_s": 3600})).await;
     member.say(room, "one").await;
-    let refusal = member.refusal("send_message", json!({"room_id": room, "content": "two"})).await;
+    let two = json!({"room_id": room, "content": "two"});
+    let response = http::command(standard().addr(), &token, "send_message", &two).await.expect("a response");
+    let problem = response.json();
+    assert_eq!((response.status, &problem["code"]), (429, &json!("RATE_LIMIT_EXCEEDED")), "{problem}");
+    let seconds: u64 = response.header("retry-after").expect("Retry-After").parse().expect("seconds");
+    assert!(seconds <= 3600 && seconds * 1000 >= number(&problem, "retry_after_ms"), "{seconds}: {problem}");
+    let refusal = member.refusal("send_message", two).await;
     assert_eq!((&refusal["code"], &refusal["retryable"]), (&json!("RATE_LIMIT_EXCEEDED"), &json!(true)));
     let wait = number(&refusal, "retry_after_ms");
     assert!((3_000_000..=3_600_000).contains(&wait), "{wait}");
