@@ -27,6 +27,10 @@ enum Command {
     FanoutCpu(cmd::fanout::Arguments),
     /// Acknowledged durable sends a second, and the latency at half of that
     Sends(cmd::sends::Arguments),
+    /// Fills an empty database with users, rooms and messages
+    Seed(cmd::seed::Arguments),
+    /// Pages, searches and joins over much data and over little
+    Pages(cmd::pages::Arguments),
     /// (a part of idle-memory) Holds connections until its standard input ends
     #[command(hide = true)]
     Hold(cmd::idle::Hold),
@@ -60,6 +64,8 @@ fn main() -> ExitCode {
         Command::IdleMemory(arguments) => arguments.run(),
         Command::FanoutCpu(arguments) => arguments.run(),
         Command::Sends(arguments) => arguments.run(),
+        Command::Seed(arguments) => arguments.run(),
+        Command::Pages(arguments) => arguments.run(),
         Command::Hold(arguments) => arguments.run(),
         Command::BareLoop(arguments) => arguments.run(),
     };

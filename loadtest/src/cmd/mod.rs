@@ -3,7 +3,9 @@
 pub mod fanout;
 pub mod fault;
 pub mod idle;
+pub mod pages;
 pub mod resume;
+pub mod seed;
 pub mod sends;
 
 use serde::Serialize;

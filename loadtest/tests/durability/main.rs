@@ -1,6 +1,8 @@
 //! Short runs of what `veza-loadtest fault` runs at length: nothing acknowledged is lost, moved or doubled, and
 //! readers see everything once, whatever is killed.
 
+mod seeded;
+
 use std::time::Duration;
 use veza_loadtest::fault::{Fault, Load, Plan, Report, Run, Store};
 
