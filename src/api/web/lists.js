@@ -224,16 +224,21 @@ function openSearch(body, { query = null } = {}) {
     ),
   );
   filters.open = Boolean(last.where || last.author || last.from || last.to);
-  const node = make('form', { class: 'search-form', role: 'search' }, field('Search messages', input), filters);
+  // Without a button to submit it, a form of several fields takes no Enter.
+  const go = make('button', { type: 'submit', class: 'visually-hidden', tabIndex: -1 }, 'Search now');
+  const node = make('form', { class: 'search-form', role: 'search' }, field('Search messages', input), filters, go);
   body.append(node);
   const hint = here ? `Searches all your rooms and conversations. The last word may be a beginning.` : '';
   panel = new MessagePanel(body, { ask: search, empty: 'Nothing found.', options: () => ({ query: last.query }) });
+  const wanted = () => {
+    return { query: input.value.trim(), where: where.value, author: author.value, from: from.value, to: to.value };
+  };
   const run = () => {
-    last = { query: input.value.trim(), where: where.value, author: author.value, from: from.value, to: to.value };
+    last = wanted();
     if (last.query) panel.load();
     else panel.clear(hint);
   };
-  const soon = debounce(() => panel && run(), 250);
+  const soon = debounce(() => input.isConnected && JSON.stringify(wanted()) !== JSON.stringify(last) && run(), 250);
   node.addEventListener('input', soon);
   node.addEventListener('submit', (event) => {
     event.preventDefault();
