@@ -125,7 +125,8 @@ CREATE TABLE search (
     tsv        tsvector NOT NULL,
     PRIMARY KEY (room_id, message_id)
 );
-CREATE INDEX search_words ON search USING gin (tsv);
+-- What waits to be merged into it is read by each query: not more than 1 MiB.
+CREATE INDEX search_words ON search USING gin (tsv) WITH (gin_pending_list_limit = 1024);
 CREATE INDEX search_newest ON search (at);
 -- Up to where the events of a room are in the index.
 CREATE TABLE search_position (

@@ -192,7 +192,7 @@ section! {
     /// Full-text search.
     Search = "search" {
         /// PostgreSQL: text search configuration by which words are compared, such as "english"; "simple" compares
-        /// them as they are. Messages that are indexed already stay so. SQLite compares words as they are.
+        /// them as they are. After a change all messages are indexed anew. SQLite compares words as they are.
         language: String = "simple".to_owned();
     }
 }

@@ -119,7 +119,7 @@ pub(super) async fn client_event(
 }
 
 /// Messages of the last hour among which authors are counted.
-const ACTIVE_MAX: i64 = 50_000;
+const ACTIVE_MAX: i64 = 10_000;
 const HOUR_MS: i64 = 3_600_000;
 
 /// Counts without counting: message numbers are differences, and only deleted messages and the last hour are walked.

@@ -19,7 +19,7 @@ use super::rows::{record, record_columns};
 use crate::store::shared::{cursor, read_numbers_cursor};
 
 /// Messages that a query ranks: the newest ones that match. Older ones are found by `to`.
-const CANDIDATES_MAX: i64 = 2000;
+const CANDIDATES_MAX: i64 = 1000;
 /// Words of a query; further ones do not count.
 const WORDS_MAX: usize = 16;
 /// Rooms named to the index where no room is asked for. Of a user who is in more, the newest matches of the whole server

@@ -154,7 +154,7 @@ async fn everything(context: &Context, session: &Session, request: Request) -> R
         Ok(())
     };
     let done: Result<(), Error> = work.await;
-    let told = done.as_ref().map(|()| ()).map_err(|error| StoreError::Failed(describe(error)));
+    let told = done.as_ref().copied().map_err(|error| StoreError::Failed(describe(error)));
     // Who asked may have gone.
     let _ = request.reply.send(told);
     done
