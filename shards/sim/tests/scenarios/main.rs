@@ -8,3 +8,4 @@ mod races;
 mod rig;
 mod rooms;
 mod sessions;
+mod verbs;
