@@ -163,3 +163,88 @@ fn a_refused_event_leaves_a_void_and_a_final_error() {
     assert_eq!((&last["type"], &last["data"]["seq"]), (&"void".into(), &2.into()));
     assert_eq!(last["data"].as_object().unwrap().len(), 3, "room_id, seq, at: {last}");
 }
+
+/// (command, more of its data, a plain member in a public room, a participant in a conversation). In each room the first
+/// event is another's message.
+const VERBS: &[(&str, &str, &str, &str)] = &[
+    ("update_room", r#""topic":"x""#, "PERMISSION_DENIED", "INVALID_REQUEST"),
+    ("update_room", "", "INVALID_REQUEST", "INVALID_REQUEST"),
+    ("delete_room", "", "PERMISSION_DENIED", "INVALID_REQUEST"),
+    ("invite_member", r#""user_id":3"#, "PERMISSION_DENIED", "INVALID_REQUEST"),
+    ("kick_member", r#""user_id":1"#, "PERMISSION_DENIED", "INVALID_REQUEST"),
+    ("set_member_role", r#""user_id":1,"role":"member""#, "PERMISSION_DENIED", "INVALID_REQUEST"),
+    ("get_members", r#""role":"member""#, "ok", "ok"),
+    ("create_role", r#""name":"dj","permissions":["read"]"#, "PERMISSION_DENIED", "INVALID_REQUEST"),
+    ("update_role", r#""name":"dj","permissions":["read"]"#, "PERMISSION_DENIED", "INVALID_REQUEST"),
+    ("delete_role", r#""name":"dj""#, "PERMISSION_DENIED", "INVALID_REQUEST"),
+    ("list_roles", "", "ok", "INVALID_REQUEST"),
+    ("mark_read", r#""seq":1"#, "ok", "ok"),
+    ("get_room_stats", "", "ok", "ok"),
+    ("edit_message", r#""message_id":1,"content":"x""#, "PERMISSION_DENIED", "PERMISSION_DENIED"),
+    ("edit_message", r#""message_id":9,"content":"x""#, "MESSAGE_NOT_FOUND", "MESSAGE_NOT_FOUND"),
+    ("delete_message", r#""message_id":1"#, "PERMISSION_DENIED", "PERMISSION_DENIED"),
+    ("delete_message", r#""message_id":9"#, "MESSAGE_NOT_FOUND", "MESSAGE_NOT_FOUND"),
+    ("get_message", r#""message_id":9"#, "MESSAGE_NOT_FOUND", "MESSAGE_NOT_FOUND"),
+    ("get_edits", r#""message_id":1"#, "ok", "ok"),
+    ("get_edits", r#""message_id":9"#, "MESSAGE_NOT_FOUND", "MESSAGE_NOT_FOUND"),
+    ("get_history", "", "ok", "ok"),
+    ("get_thread", r#""parent_id":1"#, "ok", "ok"),
+    ("get_thread", r#""parent_id":9"#, "MESSAGE_NOT_FOUND", "MESSAGE_NOT_FOUND"),
+    ("search_messages", r#""query":"first""#, "ok", "ok"),
+    ("pin_message", r#""message_id":1"#, "PERMISSION_DENIED", "ok"),
+    ("pin_message", r#""message_id":9"#, "PERMISSION_DENIED", "MESSAGE_NOT_FOUND"),
+    ("unpin_message", r#""message_id":1"#, "PERMISSION_DENIED", "ok"),
+    ("get_pinned_messages", "", "ok", "ok"),
+    ("add_reaction", r#""message_id":1,"emoji":"🤔""#, "ok", "ok"),
+    ("add_reaction", r#""message_id":1,"emoji":"word""#, "INVALID_REQUEST", "INVALID_REQUEST"),
+    ("add_reaction", r#""message_id":9,"emoji":"🤔""#, "MESSAGE_NOT_FOUND", "MESSAGE_NOT_FOUND"),
+    ("remove_reaction", r#""message_id":1,"emoji":"🤔""#, "ok", "ok"),
+    ("remove_reaction", r#""message_id":9,"emoji":"🤔""#, "MESSAGE_NOT_FOUND", "MESSAGE_NOT_FOUND"),
+    ("get_reactions", r#""message_id":1"#, "ok", "ok"),
+    ("get_reactions", r#""message_id":9"#, "MESSAGE_NOT_FOUND", "MESSAGE_NOT_FOUND"),
+    ("sanction_user", r#""user_id":1,"kind":"mute","reason":"x""#, "PERMISSION_DENIED", "INVALID_REQUEST"),
+    ("sanction_user", r#""user_id":1,"kind":"mute""#, "INVALID_REQUEST", "INVALID_REQUEST"),
+    ("list_sanctions", "", "PERMISSION_DENIED", "INVALID_REQUEST"),
+];
+
+#[test]
+fn every_verb_in_every_situation() {
+    let mut stage = stage();
+    let (dm, private, public) = (stage.dm, stage.private, stage.public);
+    for room in [dm, private] {
+        let sent = stage.rig.ask(stage.owner, "send_message", &format!(r#"{{"room_id":{room},"content":"first"}}"#));
+        assert_eq!(sent["data"]["seq"], 1);
+    }
+    stage.rig.connect(1, "invited");
+    let invitation = format!(r#"{{"room_id":{private},"user_id":4}}"#);
+    assert_eq!(code(&stage.rig.ask(stage.owner, "invite_member", &invitation)), "ok");
+    for (command, more, member, participant) in VERBS {
+        let malformed = *member == "INVALID_REQUEST";
+        let hidden = |code: &'static str| if malformed { "INVALID_REQUEST" } else { code };
+        for (who, room, expected) in [
+            ("member", public, *member),
+            ("member", dm, *participant),
+            ("stranger", public, hidden("NOT_A_MEMBER")),
+            ("stranger", private, hidden("ROOM_NOT_FOUND")),
+            ("stranger", dm, hidden("ROOM_NOT_FOUND")),
+            ("stranger", 999, hidden("ROOM_NOT_FOUND")),
+            ("invited", private, hidden("NOT_A_MEMBER")),
+        ] {
+            let comma = if more.is_empty() { "" } else { "," };
+            let data = format!(r#"{{"room_id":{room}{comma}{more}}}"#);
+            // Twice, by both ways: none of it may leave anything behind that changes the second answer.
+            let conn = stage.rig.connect(0, who);
+            let reply = stage.rig.ask(conn, command, &data);
+            assert_eq!(code(&reply), expected, "{who}: {command} {data}: {reply}");
+            let result = stage.rig.http(1, who, command, &data);
+            let told = result.as_ref().map_or_else(|error| error.code.name(), |_| "ok");
+            assert_eq!(told, expected, "over HTTP, {who}: {command} {data}: {result:?}");
+            if expected == "ok" && *command != "search_messages" {
+                let reply = result.expect("asserted above");
+                let room_ids = [&reply["room_id"], &reply["message"]["room_id"], &reply["parent"]["room_id"]];
+                assert!(room_ids.contains(&&room.into()), "{command}: {reply}");
+            }
+        }
+    }
+    assert!(stage.rig.shards.iter().all(veza_engine::Shard::is_quiet));
+}

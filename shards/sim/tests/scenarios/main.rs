@@ -7,5 +7,6 @@ mod people;
 mod races;
 mod rig;
 mod rooms;
+mod rule;
 mod sessions;
 mod verbs;
