@@ -137,6 +137,7 @@ impl Shard {
             self.time_out();
             self.users.reserve_ids(&mut self.core);
             self.users.retry_profiles(&mut self.core);
+            self.users.retry_blocks(&mut self.core);
         }
         if now >= self.sweep {
             self.sweep = now.after(SWEEP_US);
@@ -224,7 +225,7 @@ impl Shard {
 
     /// When [`Input::Tick`] is due; `None`: nothing waits for time.
     pub fn next_timeout(&self) -> Option<Mono> {
-        let busy = self.core.journal.ops() > 0 || !self.core.loads.is_empty() || self.users.wants_profiles();
+        let busy = self.core.journal.ops() > 0 || !self.core.loads.is_empty() || self.users.wants_retry();
         let housekeeping = busy.then_some(self.housekeeping);
         let online = self.rooms.has_dirty_counts().then_some(self.online);
         [self.sessions.next_due(), housekeeping, online, self.ephemerals, Some(self.sweep)].into_iter().flatten().min()

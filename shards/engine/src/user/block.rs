@@ -94,7 +94,21 @@ impl Users {
                 set_block(core, Box::new(set));
             }
             Ok(other) => unreachable!("a block's query was answered with {other:?}"),
+            Err(_) if first.twos.is_some() => {
+                // It is committed: the conversations must learn it, whoever still waits for the answer.
+                if let Some(origin) = first.origin.take() {
+                    core.reply(origin, Err(store_unavailable()), None);
+                }
+                self.blocks_untold.push(user_id);
+            }
             Err(_) => self.fail_block(core, user_id, store_unavailable()),
+        }
+    }
+
+    /// Asks again for the conversations of blocks that are committed and that they have not been told of.
+    pub fn retry_blocks(&mut self, core: &mut Core) {
+        for user_id in std::mem::take(&mut self.blocks_untold) {
+            core.load_always(Load::Profile { user_id }, LoadFor::Block { user_id });
         }
     }
 

@@ -79,6 +79,8 @@ pub struct Users {
     presence_listed: VecDeque<UserId>,
     /// Users whose profile could not be asked for, or was not answered.
     profiles_wanted: VecDeque<UserId>,
+    /// Users whose first block is committed, and its conversations could not be read; at most one per waiting block.
+    blocks_untold: Vec<UserId>,
 }
 
 /// A command with what its session says.

@@ -131,9 +131,9 @@ impl Users {
         }
     }
 
-    /// Whether [`Users::retry_profiles`] has something to do.
-    pub fn wants_profiles(&self) -> bool {
-        !self.profiles_wanted.is_empty()
+    /// Whether [`Users::retry_profiles`] or [`Users::retry_blocks`] has something to do.
+    pub fn wants_retry(&self) -> bool {
+        !self.profiles_wanted.is_empty() || !self.blocks_untold.is_empty()
     }
 
     pub(super) fn profile_loaded(&mut self, core: &mut Core, user_id: UserId, result: Result<Loaded, LoadError>) {

@@ -421,6 +421,29 @@ fn a_block_holds_in_every_conversation_of_the_two_and_in_no_other() {
 }
 
 #[test]
+fn a_block_that_is_committed_holds_though_its_conversations_could_not_be_read_at_once() {
+    let mut rig = Rig::new(2, |limits| limits.heartbeat_us = 0);
+    let (ada, bob) = (rig.connect(0, "ada"), rig.connect(1, "bob"));
+    let dm = dm_of(&mut rig, bob, 1);
+    let hello = format!(r#"{{"conversation_id":{dm},"content":"hello"}}"#);
+    assert_eq!(code(&rig.ask(bob, "send_dm", &hello)), "ok");
+    rig.hold_loads = true;
+    let block = rig.say(ada, "block_user", &of(2));
+    while rig.reply(ada, block).is_none_or(|reply| reply["data"]["code"] != "STORE_UNAVAILABLE") {
+        let (shard, id, load) = rig.loads.pop_front().expect("one query after the other");
+        let committed = rig.store.is_blocked(UserId(1), UserId(2));
+        let result = if committed { Err(LoadError::Unavailable) } else { rig.store.load(&load) };
+        rig.loaded(shard, id, result);
+        rig.run();
+    }
+    rig.hold_loads = false;
+    rig.pass(2);
+    assert_eq!(code(&rig.ask(bob, "send_dm", &hello)), "CONVERSATION_BLOCKED");
+    assert_eq!(code(&rig.ask(ada, "unblock_user", &of(2))), "ok", "those behind it go on");
+    assert_eq!(code(&rig.ask(bob, "send_dm", &hello)), "ok");
+}
+
+#[test]
 fn a_block_that_the_store_keeps_waiting_is_answered_and_still_done() {
     let mut rig = Rig::new(1, |limits| limits.heartbeat_us = 0);
     let (ada, _bob) = (rig.connect(0, "ada"), rig.connect(0, "bob"));
