@@ -1,6 +1,7 @@
 //! Invitations, kicks, roles of members, sanctions: what they need.
 
 use super::message::plain;
+use super::rows::ends_membership;
 use super::{Change, Decided, Decision};
 use crate::core::{Core, RoomQuery, body, error};
 use crate::id::UserId;
@@ -85,7 +86,16 @@ impl Room {
         self.require(caller, Permission::ManageMembers)?;
         let (_, username) = self.member_or_error(user_id)?;
         self.require_above(caller, user_id)?;
+        self.require_not_owner(user_id)?;
         Ok(Decision::Change(Change::Kick { user_id, username, reason: reason.clone() }))
+    }
+
+    /// A room has an owner among its members, whoever asks.
+    fn require_not_owner(&self, user: UserId) -> Result<(), Box<CommandError>> {
+        if self.meta.owner_id == Some(user) {
+            return Err(error(ErrorCode::Conflict, "the ownership must be passed on first"));
+        }
+        Ok(())
     }
 
     fn decide_role(&mut self, caller: &Caller, user_id: UserId, role: &str) -> Decided {
@@ -122,6 +132,9 @@ impl Room {
             return Err(no_member());
         }
         self.require_above(caller, user_id)?;
+        if ends_membership(sanction.kind) {
+            self.require_not_owner(user_id)?;
+        }
         let lasts = matches!(sanction.kind, SanctionKind::Mute | SanctionKind::Ban);
         let duration_ms = sanction.duration_s.filter(|_| lasts).map(|seconds| i64::from(seconds) * 1000);
         let row = SanctionRow {
