@@ -6,7 +6,7 @@ use super::{CHECKPOINT_EVENTS, Done, Op, OpKind, Room, SendOp};
 use crate::core::{Core, Outcome, body};
 use crate::id::{Seq, ShardId, UserId};
 use crate::peer::{Caller, Origin, PeerMessage, SubChange};
-use crate::room::query::read_marked;
+use crate::room::reads::read_marked;
 use crate::store::{EventKind, EventRecord, EventRow, MemberRow, PARTICIPANTS_MAX, RoomKind};
 use crate::time::WallMs;
 use crate::wire::ResumePoint;

@@ -7,10 +7,14 @@
 
 mod change;
 mod commit;
+mod enter;
+mod history;
+mod lookup;
 mod members;
 mod mentions;
 mod presence;
 mod query;
+mod reads;
 mod recent;
 mod replay;
 mod rights;

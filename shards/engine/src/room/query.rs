@@ -1,10 +1,10 @@
 //! Reading: from memory where it holds the answer, else from the store. Nothing beyond the committed head is shown.
 
+use super::Room;
 use super::recent::Recent;
 use super::verb::{Decided, Decision, Found, lifted_body, no_message};
-use super::{OpKind, Room, Work};
 use crate::core::{Asked, Core, LoadFor, Outcome, RoomQuery, body, overloaded, store_unavailable};
-use crate::id::{RoomId, Seq, UserId};
+use crate::id::{Seq, UserId};
 use crate::peer::{Caller, Origin, ReplyBody, StatusPage};
 use crate::store::{
     EditRow, EventKind, EventRecord, Load, LoadError, Loaded, ReactionRow, RoomKind, RoomStats, SanctionRow,
@@ -13,7 +13,7 @@ use crate::time::WallMs;
 use crate::user::sanction_list;
 use crate::wire::encode::{message_for, message_for_moderator, opt_time};
 use crate::wire::json::{Object, object};
-use crate::wire::{Command, CommandError, HistoryAnchor, Permission};
+use crate::wire::{Command, CommandError, Permission};
 
 impl Room {
     pub(super) fn start_query(&mut self, core: &mut Core, origin: Origin, caller: Caller, load: Load, what: RoomQuery) {
@@ -234,83 +234,6 @@ impl Room {
         self.answer(core, caller.user_id, origin, outcome, None);
     }
 
-    /// A looked-up message is here: what waited for it goes on.
-    pub fn message_loaded(
-        &mut self,
-        core: &mut Core,
-        message_id: Seq,
-        reader: UserId,
-        result: Result<Loaded, LoadError>,
-    ) {
-        self.older_loading.retain(|loading| *loading != (message_id, reader));
-        let Ok(Loaded::Message(record)) = result else {
-            return self.refuse_waiting(core, names_message);
-        };
-        if self.own_reactions.len() >= OWN_REACTIONS_MAX {
-            self.own_reactions.clear();
-        }
-        match record {
-            None => self.keep_older(message_id, None),
-            Some(record) => {
-                let loaded = Recent::new(&record);
-                if !loaded.knows(reader) || self.recent(message_id).is_some_and(|known| !known.knows(reader)) {
-                    let own = loaded.own_reactions(reader).map(Into::into).collect();
-                    self.own_reactions.insert((message_id, reader), own);
-                }
-                if self.recent(message_id).is_some() {
-                    // What memory has is not older than the answer, but it may not know the thread's participants.
-                    let participants = record.state.map(|state| state.participants).unwrap_or_default();
-                    self.change_message(message_id, |known| {
-                        if known.state.as_ref().is_some_and(|state| state.participants.is_empty()) {
-                            known.state_mut().participants = participants.clone();
-                        }
-                    });
-                } else {
-                    self.keep_older(message_id, Some(loaded));
-                }
-            }
-        }
-        self.retry_waiting(core);
-    }
-
-    /// The database does not answer: the commands that need it are told so.
-    pub(super) fn refuse_waiting(&mut self, core: &mut Core, needs_it: impl Fn(&Command) -> bool) {
-        let waiting = std::mem::take(&mut self.waiting);
-        for entry in waiting {
-            let hit = matches!(&entry.work, Work::Command { command, .. } if needs_it(command));
-            if hit {
-                let asker = entry.work.asker();
-                self.busy_mut(asker).waiting -= 1;
-                self.forget_idle(asker);
-                self.refuse(core, entry.work, store_unavailable());
-            } else {
-                self.waiting.push_back(entry);
-            }
-        }
-        self.retry_waiting(core);
-    }
-
-    /// Retention has removed events.
-    pub fn retained(&mut self, core: &mut Core, floor: Seq) {
-        self.floor = self.floor.max(floor.min(self.head));
-        self.ring.trim(self.floor);
-        let (floor, holds) = (self.floor, &self.holds);
-        self.older.retain(|seq, _| *seq > floor || holds.contains_key(seq));
-        if self.pinned_count > 0 {
-            let load = Load::Pinned { room_id: self.id(), reader: UserId(0) };
-            core.load_always(load, LoadFor::PinCount { room_id: self.id() });
-        }
-    }
-
-    /// How many messages are pinned after that.
-    pub fn pins_counted(&mut self, result: Result<Loaded, LoadError>) {
-        if let Ok(Loaded::Pinned(pinned)) = result
-            && self.pending_pins == 0
-        {
-            self.pinned_count = pinned.len() as u32;
-        }
-    }
-
     /// Commands that only read.
     pub(super) fn decide_query(&mut self, core: &mut Core, caller: &Caller, command: &Command) -> Decided {
         use Command as C;
@@ -394,120 +317,6 @@ impl Room {
         })
     }
 
-    fn decide_history(&self, reader: UserId, anchor: HistoryAnchor, limit: u32) -> Decision {
-        let room_id = self.id();
-        let end = self.head.next();
-        let (load, what) = match anchor {
-            HistoryAnchor::Newest | HistoryAnchor::Before(_) => {
-                let before = match anchor {
-                    HistoryAnchor::Before(id) => id.min(end),
-                    _ => end,
-                };
-                if let Some(reply) = self.history_before(reader, before, limit as usize) {
-                    return reply.into();
-                }
-                (Load::HistoryBefore { room_id, before: Some(before), limit, reader }, RoomQuery::History)
-            }
-            HistoryAnchor::After(id) => {
-                if let Some(reply) = self.history_after(reader, id, limit as usize) {
-                    return reply.into();
-                }
-                (Load::HistoryAfter { room_id, after: id, limit, reader }, RoomQuery::History)
-            }
-            HistoryAnchor::Around(center) => {
-                // What lies beyond the head would take the places of what is shown.
-                let center = center.min(self.head);
-                let below = limit.div_ceil(2).max(1);
-                let what = RoomQuery::HistoryAround { center, limit: limit - below.min(limit) };
-                (Load::HistoryBefore { room_id, before: Some(center.next()), limit: below, reader }, what)
-            }
-        };
-        Decision::Ask(load, what)
-    }
-
-    /// From memory, if it reaches back far enough and knows the reader's reactions.
-    fn history_before(&self, reader: UserId, before: Seq, limit: usize) -> Option<ReplyBody> {
-        let mut found: Vec<&Recent> = Vec::with_capacity(limit);
-        let mut more = false;
-        for (_, recent) in self.ring.before(before).filter(|(_, recent)| recent.is_message()) {
-            if found.len() == limit {
-                more = true;
-                break;
-            }
-            found.push(recent);
-        }
-        if !more && self.ring.first() > self.floor.next() {
-            return None; // older ones may be in the store
-        }
-        found.reverse();
-        self.history_of_recent(reader, &found, more)
-    }
-
-    fn history_after(&self, reader: UserId, after: Seq, limit: usize) -> Option<ReplyBody> {
-        let mut messages = self.ring.after(after.max(self.floor))?.filter(|(_, recent)| recent.is_message());
-        let found: Vec<&Recent> = messages.by_ref().take(limit).map(|(_, recent)| recent).collect();
-        let more = messages.next().is_some();
-        self.history_of_recent(reader, &found, more)
-    }
-
-    fn history_of_recent(&self, reader: UserId, found: &[&Recent], more: bool) -> Option<ReplyBody> {
-        let known = found.iter().all(|recent| recent.knows(reader));
-        known.then(|| self.history_body(self.head, found.iter(), more, |out, recent| recent.write_for(out, reader)))
-    }
-
-    /// What the store has found, as the room was when it was asked.
-    fn history_of_records(&self, reader: UserId, at: Seq, records: &mut [EventRecord], more: bool) -> ReplyBody {
-        self.scrub(records);
-        let visible = records.iter().filter(|record| record.row.seq <= at);
-        self.history_body(at, visible, more, |out, record| message_for(out, record, reader))
-    }
-
-    /// What was deleted since the store was asked.
-    pub(super) fn scrub(&self, records: &mut [EventRecord]) {
-        let deletions: Vec<(Seq, WallMs)> = self.ring.deletions().collect();
-        for record in records {
-            let message = match record.row.kind {
-                EventKind::Message => record.row.seq,
-                EventKind::Edit => record.row.parent_id.unwrap_or(record.row.seq),
-                _ => continue,
-            };
-            if let Some(deleted_at) = self.deleted_at(&deletions, message) {
-                let state = record.state.get_or_insert_default();
-                (state.deleted_at, state.pinned) = (Some(deleted_at), None);
-            }
-        }
-    }
-
-    /// When a message was deleted, if memory knows it, or the deletion is among these recent ones.
-    fn deleted_at(&self, deletions: &[(Seq, WallMs)], message: Seq) -> Option<WallMs> {
-        let known = self.recent(message).and_then(|known| known.state.as_ref()?.deleted_at);
-        known.or_else(|| deletions.iter().find(|(deleted, _)| *deleted == message).map(|(_, at)| *at))
-    }
-
-    /// Nobody is to be told of this message any more.
-    pub(super) fn is_gone(&self, message: Seq) -> bool {
-        self.deleted
-            || self.recent(message).is_some_and(Recent::is_deleted)
-            || self.ring.deletions().any(|(deleted, _)| deleted == message)
-    }
-
-    fn history_body<T>(
-        &self,
-        at: Seq,
-        messages: impl Iterator<Item = T>,
-        more: bool,
-        write: impl Fn(&mut Vec<u8>, T),
-    ) -> ReplyBody {
-        let data = object(|o| {
-            o.uint("room_id", self.id().0)
-                .uint("seq", at.0)
-                .array("messages", messages, write)
-                .flag("has_more", more)
-                .end();
-        });
-        body("room_history", data)
-    }
-
     /// `{messages, next_cursor?}` of what the store has found.
     fn messages_of(
         &self,
@@ -532,74 +341,6 @@ impl Room {
         });
         body(kind, data)
     }
-
-    pub(super) fn judge_mark_read(
-        &mut self,
-        core: &mut Core,
-        origin: Origin,
-        caller: Caller,
-        seq: Seq,
-    ) -> Option<Work> {
-        let seq = seq.min(self.head);
-        let held = self.member(caller.user_id).map_or(Seq(0), |member| member.last_read_seq);
-        if seq <= held {
-            let reply = self.read_body(caller.user_id);
-            self.answer(core, caller.user_id, origin, Ok(reply), None);
-            return None;
-        }
-        let message_no =
-            if seq == self.head { Some(self.message_no) } else { self.ring.get(seq).map(|r| r.message_no) };
-        match message_no {
-            Some(message_no) => self.push_read_op(core, origin, caller, seq, message_no),
-            None => {
-                let load = Load::Events { room_id: self.id(), after: Seq(seq.0 - 1), limit: 1 };
-                self.start_query(core, origin, caller, load, RoomQuery::MarkRead { seq });
-            }
-        }
-        None
-    }
-
-    fn mark_read_at(&mut self, core: &mut Core, origin: Origin, caller: Caller, seq: Seq, events: &[EventRecord]) {
-        // Not retained any more: the next event says how many messages came before it.
-        let message_no = match events.first() {
-            Some(event) if event.row.seq == seq => event.row.message_no,
-            Some(event) => event.row.message_no - 1,
-            None => self.message_no,
-        };
-        self.busy_mut(origin.asker).queries -= 1;
-        self.push_read_op(core, origin, caller, seq, message_no);
-    }
-
-    fn push_read_op(&mut self, core: &mut Core, origin: Origin, caller: Caller, seq: Seq, message_no: u64) {
-        let user_id = caller.user_id;
-        match core.admit(user_id) {
-            Ok(()) => {
-                self.push_op(core, OpKind::MarkRead { caller, seq, message_no }, user_id, Some(origin), 64);
-            }
-            Err(error) => {
-                self.forget_idle(origin.asker);
-                self.answer(core, user_id, origin, Err(error), None);
-            }
-        }
-    }
-
-    /// The reply to `mark_read`: the position now held.
-    pub(super) fn read_body(&self, user: UserId) -> ReplyBody {
-        let (seq, unread) = self.read_state(user);
-        read_marked(self.id(), seq, unread)
-    }
-
-    /// Position and unread messages.
-    pub(super) fn read_state(&self, user: UserId) -> (Seq, u64) {
-        self.member(user)
-            .map_or((Seq(0), 0), |member| (member.last_read_seq, self.message_no.saturating_sub(member.last_read_no)))
-    }
-}
-
-/// The reply to `mark_read`.
-pub(super) fn read_marked(room_id: RoomId, seq: Seq, unread: u64) -> ReplyBody {
-    let data = object(|o| o.uint("room_id", room_id.0).uint("seq", seq.0).uint("unread_count", unread).end());
-    body("read_marked", data)
 }
 
 fn message_body(fill: impl FnOnce(&mut Vec<u8>)) -> ReplyBody {
@@ -625,27 +366,6 @@ fn found_ids(what: &RoomQuery, found: &Loaded) -> Vec<Seq> {
     };
     one.into_iter().chain(many).chain(earlier).map(|record| record.row.seq).collect()
 }
-
-/// Whether the command names a message that it depends on.
-fn names_message(command: &Command) -> bool {
-    use Command as C;
-    match command {
-        C::SendMessage(send) => send.parent_id.is_some(),
-        C::EditMessage(_)
-        | C::DeleteMessage { .. }
-        | C::PinMessage { .. }
-        | C::UnpinMessage { .. }
-        | C::AddReaction { .. }
-        | C::RemoveReaction { .. }
-        | C::GetEdits { .. }
-        | C::GetThread { .. }
-        | C::GetReactions { .. } => true,
-        _ => false,
-    }
-}
-
-/// Own reactions remembered outside the messages; all are forgotten beyond.
-const OWN_REACTIONS_MAX: usize = 4096;
 
 /// How a failed query is told to the client.
 pub fn load_error(failure: LoadError) -> Box<CommandError> {
