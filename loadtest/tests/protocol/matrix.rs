@@ -97,7 +97,7 @@ const PRIVATE: &[Row] = &[
     ("unpin_message", r#"{"room_id":"$room","message_id":"$other"}"#,                [Gone, Not, No,  Yes, Yes,  Yes, No,  Yes, No,  Gone]),
     ("invite_member", r#"{"room_id":"$room","user_id":"$guest"}"#,                   [Gone, Not, No,  Yes, Yes,  Yes, No,  Yes, No,  Gone]),
     ("kick_member", r#"{"room_id":"$room","user_id":"$victim"}"#,                    [Gone, Not, No,  Yes, Yes,  No,  Yes, Yes, No,  Gone]),
-    ("kick_member", r#"{"room_id":"$room","user_id":"$founder"}"#,                   [Gone, Not, No,  No,  Yes,  No,  No,  Yes, No,  Gone]),
+    ("kick_member", r#"{"room_id":"$room","user_id":"$founder"}"#,                   [Gone, Not, No,  No,  Yes,  No,  No,  Held, No, Gone]),
     ("set_member_role", r#"{"room_id":"$room","user_id":"$victim","role":"moderator"}"#, [Gone, Not, No, No, Yes, No, No,  Yes, No,  Gone]),
     ("set_member_role", r#"{"room_id":"$room","user_id":"$victim","role":"owner"}"#, [Gone, Not, No,  No,  Yes,  No,  No,  Yes, No,  Gone]),
     ("create_role", r#"{"room_id":"$room","name":"dj","permissions":["read"]}"#,     [Gone, Not, No,  No,  Yes,  No,  No,  Yes, No,  Gone]),
