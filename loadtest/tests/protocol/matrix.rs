@@ -106,7 +106,7 @@ const PRIVATE: &[Row] = &[
     ("update_room", r#"{"room_id":"$room","topic":"x"}"#,                            [Gone, Not, No,  No,  Yes,  Yes, No,  Yes, No,  Gone]),
     ("delete_room", r#"{"room_id":"$room"}"#,                                        [Gone, Not, No,  No,  Yes,  No,  No,  Yes, No,  Gone]),
     ("sanction_user", r#"{"room_id":"$room","user_id":"$victim","kind":"mute","reason":"x"}"#, [Gone, Not, No, Yes, Yes, No, Yes, Yes, No, Gone]),
-    ("sanction_user", r#"{"room_id":"$room","user_id":"$founder","kind":"ban","reason":"x"}"#, [Gone, Not, No, No, Yes, No, No, Yes, No, Gone]),
+    ("sanction_user", r#"{"room_id":"$room","user_id":"$founder","kind":"ban","reason":"x"}"#, [Gone, Not, No, No, Yes, No, No, Held, No, Gone]),
     ("list_sanctions", r#"{"room_id":"$room"}"#,                                     [Gone, Not, No,  Yes, Yes,  No,  Yes, Yes, No,  Gone]),
     ("lift_sanction", r#"{"sanction_id":"$ban"}"#,                                   [Nil,  Not, No,  Yes, Yes,  No,  Yes, Yes, No,  Nil]),
 ];
