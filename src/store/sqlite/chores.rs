@@ -21,7 +21,7 @@ const IDLE: Duration = Duration::from_millis(5);
 /// While somebody writes, a step is followed by so many times its duration without one.
 const SHARE: u32 = 12;
 /// The same while the index is more than [`BEHIND_MS`] behind.
-const SHARE_BEHIND: u32 = 3;
+const SHARE_BEHIND: u32 = 6;
 const BEHIND_MS: i64 = 1000;
 /// Pause after a step that failed.
 const PAUSE: Duration = Duration::from_secs(1);
