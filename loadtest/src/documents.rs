@@ -1,13 +1,16 @@
-//! The server's own documents, held against what it really says: `/docs/asyncapi.json` as a strict JSON schema.
+//! The server's own documents, held against what it really says: `/docs/asyncapi.json` as a strict JSON schema, and the
+//! errors of `/docs/openapi.json`.
 
 use crate::frame::Frame;
 use crate::http;
 use serde_json::Value;
 use std::net::SocketAddr;
 
-/// What `/docs/asyncapi.json` says.
+/// What the documents say.
 pub struct Documents {
     root: Value,
+    /// `/docs/openapi.json`.
+    http: Value,
 }
 
 impl Documents {
@@ -16,9 +19,12 @@ impl Documents {
     /// # Panics
     /// If it has none.
     pub fn of(addr: SocketAddr) -> Documents {
-        let response = http::get_blocking(addr, "/docs/asyncapi.json").expect("a response");
-        assert_eq!(response.status, 200, "/docs/asyncapi.json");
-        Documents { root: response.json() }
+        let read = |path: &str| {
+            let response = http::get_blocking(addr, path).expect("a response");
+            assert_eq!(response.status, 200, "{path}");
+            response.json()
+        };
+        Documents { root: read("/docs/asyncapi.json"), http: read("/docs/openapi.json") }
     }
 
     /// Names of all commands.
@@ -61,6 +67,15 @@ impl Documents {
     #[track_caller]
     pub fn check_push(&self, push: &Frame) {
         self.check(&format!("push.{}", push.kind), &push.data);
+    }
+
+    /// Whether a command may meet this error. What HTTP does not have is in no such list.
+    pub fn has_error(&self, command: &str, code: &str) -> bool {
+        let responses = &self.http["paths"][format!("/api/v1/{command}")]["post"]["responses"];
+        let Some(responses) = responses.as_object() else { return true };
+        responses
+            .values()
+            .any(|response| response["description"].as_str().unwrap_or_default().split(", ").any(|known| known == code))
     }
 
     #[track_caller]
@@ -165,6 +180,7 @@ mod tests {
     #[test]
     fn holds_data_to_its_description() {
         let documents = Documents {
+            http: Value::Null,
             root: json!({"components": {
                 "schemas": {"Thing": {
                     "type": "object", "required": ["id"],

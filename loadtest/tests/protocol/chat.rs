@@ -364,6 +364,7 @@ async fn refusals_have_their_codes_over_both_transports() {
         let data = world.names.fill(data);
         let error = world.me.refusal(command, data.clone()).await;
         assert_eq!((&error["code"], &error["retryable"]), (&json!(code), &json!(false)), "{command} {data}: {error}");
+        assert!(documents().has_error(command, code), "{command}: {code} is not documented");
         let response = http::command(addr, &world.token, command, &data).await.expect("a response");
         let problem = response.json();
         assert_eq!((response.status, &problem["code"]), (*status, &json!(code)), "HTTP {command} {data}: {problem}");
@@ -379,6 +380,7 @@ async fn no_command_is_left_out() {
     let tables = [ROOMS, MESSAGES].into_iter().flatten().map(|row| row.0);
     let others = super::commands::COMMANDS.iter().map(|row| row.0).chain(super::commands::ON_CONNECTIONS);
     let called: Vec<&str> = tables.chain(others).chain(["typing"]).collect();
+    assert!(!documents().has_error("ping", "CONFLICT") && documents().has_error("leave_room", "CONFLICT"));
     for command in documents().commands() {
         assert!(called.contains(&command), "{command} is called by no test");
     }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use veza_loadtest::client::Client;
 use veza_loadtest::http;
-use veza_loadtest::testing::{JOINED, MESSAGE, ROOM, SENT, fresh, number, room, shape, standard, user};
+use veza_loadtest::testing::{JOINED, MESSAGE, ROOM, SENT, documents, fresh, number, room, shape, standard, user};
 
 /// A world in which every command can succeed: the caller's ids, filled into the data of the table by name.
 struct World {
@@ -301,6 +301,7 @@ async fn refusals_have_their_codes_over_both_transports() {
         let data = shared.fill(data);
         let error = shared.me.refusal(command, data.clone()).await;
         assert_eq!((&error["code"], &error["retryable"]), (&json!(code), &json!(false)), "{command} {data}: {error}");
+        assert!(documents().has_error(command, code), "{command}: {code} is not documented");
         let response = http::command(addr, &shared.token, command, &data).await.expect("a response");
         let problem = response.json();
         assert_eq!((response.status, &problem["code"]), (status, &json!(code)), "HTTP {command} {data}: {problem}");

@@ -230,6 +230,11 @@ impl Cast {
     async fn attempt(&mut self, actor: Actor, row: &Row) -> Result<Outcome, String> {
         let names = self.room(actor).await;
         let outcome = self.actor.call(row.0, names.fill(row.1)).await;
+        if let Err(error) = &outcome
+            && !documents().has_error(row.0, &error.code())
+        {
+            return Err(format!("{} is not documented", error.code()));
+        }
         self.actor.pushes_so_far().await.expect("a living connection");
         Outcome::of(outcome.map(|_| ()).map_err(|error| error.code()))
     }

@@ -48,6 +48,8 @@ const AUTH_SUCCESS: &[FieldSpec] = &[
 const ROOM_SEQ: &[FieldSpec] = &[ROOM_ID, SEQ];
 const SENT: &[FieldSpec] = &[ROOM_ID, MESSAGE_ID, SEQ, CREATED_AT, DUPLICATE];
 const UNSEEN: &[E] = &[E::RoomNotFound, E::NotAMember];
+/// What members' rights decide.
+const IN_ROOM: &[E] = &[E::RoomNotFound, E::NotAMember, E::PermissionDenied];
 const SENDING: &[E] = &[
     E::RoomNotFound,
     E::NotAMember,

@@ -2,10 +2,26 @@
 
 use super::*;
 
-const CHANGING: &[E] = &[E::RoomNotFound, E::NotAMember, E::MessageNotFound, E::PermissionDenied, E::Sanctioned];
-const LIMITED: &[E] =
-    &[E::RoomNotFound, E::NotAMember, E::MessageNotFound, E::PermissionDenied, E::Sanctioned, E::Conflict];
-const READING: &[E] = &[E::RoomNotFound, E::NotAMember, E::MessageNotFound];
+const CHANGING: &[E] = &[
+    E::RoomNotFound,
+    E::NotAMember,
+    E::MessageNotFound,
+    E::PermissionDenied,
+    E::Sanctioned,
+    E::RoomArchived,
+    E::ConversationBlocked,
+];
+const LIMITED: &[E] = &[
+    E::RoomNotFound,
+    E::NotAMember,
+    E::MessageNotFound,
+    E::PermissionDenied,
+    E::Sanctioned,
+    E::RoomArchived,
+    E::ConversationBlocked,
+    E::Conflict,
+];
+const READING: &[E] = &[E::RoomNotFound, E::NotAMember, E::PermissionDenied, E::MessageNotFound];
 const EMOJI: FieldSpec = must("emoji", Shape::Emoji, "any emoji of Unicode's sequences, or a :shortcode:");
 const REACTED: &[FieldSpec] =
     &[ROOM_ID, MESSAGE_ID, SEQ, EMOJI, must("count", Shape::Int(0, COUNT_MAX), "users who react so now")];
@@ -39,6 +55,7 @@ pub(super) const ROWS: [CommandSpec; 15] = [
             E::PermissionDenied,
             E::Sanctioned,
             E::MessageTooLong,
+            E::ConversationBlocked,
             E::RoomArchived,
         ],
     ),
@@ -56,7 +73,7 @@ pub(super) const ROWS: [CommandSpec; 15] = [
         &[ROOM_ID, MESSAGE_ID],
         "message",
         &[must("message", Shape::Struct(&MESSAGE), "")],
-        &[E::RoomNotFound, E::NotAMember, E::MessageNotFound],
+        READING,
     ),
     row(
         T::GetEdits,
@@ -83,7 +100,7 @@ pub(super) const ROWS: [CommandSpec; 15] = [
             must("messages", Shape::List(&Shape::Struct(&MESSAGE)), ""),
             must("has_more", Shape::Flag, ""),
         ],
-        UNSEEN,
+        IN_ROOM,
     ),
     row(
         T::GetThread,
@@ -116,7 +133,7 @@ pub(super) const ROWS: [CommandSpec; 15] = [
         ],
         "search_results",
         &[must("messages", Shape::List(&Shape::Struct(&MESSAGE)), ""), NEXT_CURSOR],
-        UNSEEN,
+        IN_ROOM,
     ),
     row(
         T::PinMessage,
@@ -133,7 +150,7 @@ pub(super) const ROWS: [CommandSpec; 15] = [
         &[ROOM_ID],
         "pinned_messages",
         &[ROOM_ID, must("messages", Shape::List(&Shape::Struct(&MESSAGE)), "")],
-        UNSEEN,
+        IN_ROOM,
     ),
     row(T::AddReaction, "Reacts to a message.", &[ROOM_ID, MESSAGE_ID, EMOJI], "reaction_added", REACTED, LIMITED),
     row(

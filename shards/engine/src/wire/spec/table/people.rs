@@ -16,7 +16,7 @@ pub(super) const ROWS: [CommandSpec; 11] = [
         ],
         "dm_created",
         &[must("conversation_id", Shape::Id, ""), must("user_ids", Shape::List(&Shape::Id), ""), CREATED_AT, DUPLICATE],
-        &[E::UserNotFound, E::ConversationBlocked, E::IdempotencyConflict],
+        &[E::UserNotFound, E::PermissionDenied, E::ConversationBlocked, E::IdempotencyConflict],
     ),
     row(
         T::SendDm,
@@ -87,7 +87,7 @@ pub(super) const ROWS: [CommandSpec; 11] = [
         &[must("sanction_id", Shape::Id, "")],
         "sanction_lifted",
         &[ROOM_ID, SEQ, must("sanction_id", Shape::Id, "")],
-        &[E::NotFound, E::PermissionDenied],
+        &[E::NotFound, E::NotAMember, E::PermissionDenied],
     ),
     row(
         T::ListSanctions,

@@ -7,7 +7,6 @@ const ROLE_NAME: FieldSpec =
 const PERMISSIONS: FieldSpec = must("permissions", Shape::List(&PERMISSION), "the whole set");
 const PAGE_OF_ROOMS: &[FieldSpec] =
     &[may("filter", Shape::Word(&["public", "joined", "invited"]), "default public"), QUERY, LIMIT, CURSOR];
-const IN_ROOM: &[E] = &[E::RoomNotFound, E::NotAMember, E::PermissionDenied];
 const SUBJECT: &[E] = &[E::RoomNotFound, E::NotAMember, E::PermissionDenied, E::UserNotFound, E::Conflict];
 
 const JOINED: &[FieldSpec] = &[
@@ -75,7 +74,7 @@ pub(super) const ROWS: [CommandSpec; 21] = [
         &[ROOM_ID, LAST_SEQ, EPOCH],
         "room_joined",
         JOINED,
-        &[E::RoomNotFound, E::RoomFull, E::Sanctioned],
+        &[E::RoomNotFound, E::RoomFull, E::RoomArchived, E::PermissionDenied, E::Sanctioned],
     ),
     row(
         T::LeaveRoom,
@@ -128,7 +127,7 @@ pub(super) const ROWS: [CommandSpec; 21] = [
         &[ROOM_ID, may("role", Shape::Token(ROLE_BYTES_MAX), ""), may("online", Shape::Flag, ""), LIMIT, CURSOR],
         "member_list",
         &[ROOM_ID, must("members", Shape::List(&Shape::Struct(&MEMBER)), ""), NEXT_CURSOR],
-        UNSEEN,
+        IN_ROOM,
     ),
     row(
         T::CreateRole,
@@ -170,7 +169,7 @@ pub(super) const ROWS: [CommandSpec; 21] = [
         &[ROOM_ID],
         "role_list",
         &[ROOM_ID, must("roles", Shape::List(&Shape::Struct(&ROLE)), "the built-in ones first")],
-        UNSEEN,
+        IN_ROOM,
     ),
     row(
         T::MarkRead,
@@ -198,7 +197,7 @@ pub(super) const ROWS: [CommandSpec; 21] = [
         &[ROOM_ID, must("is_typing", Shape::Flag, "")],
         "ok",
         &[],
-        &[E::RoomNotFound, E::NotAMember, E::Sanctioned],
+        &[E::RoomNotFound, E::NotAMember, E::PermissionDenied, E::Sanctioned, E::RoomArchived],
     ),
     row(
         T::GetRoomStats,
@@ -215,6 +214,6 @@ pub(super) const ROWS: [CommandSpec; 21] = [
             null("last_message_at", Shape::Time, ""),
             must("messages_24h", Shape::Position, ""),
         ],
-        UNSEEN,
+        IN_ROOM,
     ),
 ];
