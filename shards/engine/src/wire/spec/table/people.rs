@@ -79,7 +79,7 @@ pub(super) const ROWS: [CommandSpec; 11] = [
             must("kind", SANCTION_KIND, ""),
             null("expires_at", Shape::Time, "null: for good"),
         ],
-        &[E::RoomNotFound, E::NotAMember, E::PermissionDenied, E::UserNotFound],
+        &[E::RoomNotFound, E::NotAMember, E::PermissionDenied, E::UserNotFound, E::Conflict],
     ),
     row(
         T::LiftSanction,
