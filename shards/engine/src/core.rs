@@ -128,6 +128,8 @@ pub enum RoomQuery {
     Lift,
     /// `get_members`; `online`: only those who are seen as being there, or not.
     Members { online: Option<bool> },
+    /// `send_message` that is not allowed (any more): was it done before?
+    Repeated { hash: u64, error: Box<CommandError> },
     /// `mark_read` at this position.
     MarkRead { seq: Seq },
 }

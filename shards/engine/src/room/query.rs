@@ -11,7 +11,7 @@ use crate::store::{
 };
 use crate::time::WallMs;
 use crate::user::sanction_list;
-use crate::wire::encode::{message_for, message_for_moderator, opt_time};
+use crate::wire::encode::{message_for, message_for_moderator, message_sent, opt_time};
 use crate::wire::json::{Object, object};
 use crate::wire::{Command, CommandError, Permission};
 
@@ -63,7 +63,8 @@ impl Room {
     ) {
         let known = self.members.contains_key(&caller.user_id);
         let needed = if matches!(what, RoomQuery::Sanctions) { Permission::Moderate } else { Permission::Read };
-        if let (true, Err(error)) = (known, self.require(&caller, needed)) {
+        let shows = !matches!(what, RoomQuery::Repeated { .. }); // that is the caller's own doing
+        if let (true, Err(error)) = (known && shows, self.require(&caller, needed)) {
             self.end_query(core, &caller, origin, Err(error));
             return self.retry_waiting(core);
         }
@@ -166,6 +167,13 @@ impl Room {
                 return Err(no_message());
             }
             (RoomQuery::Reactions { message_id }, Loaded::Reactions(rows)) => self.reactions_body(message_id, &rows),
+            (RoomQuery::Repeated { error, .. }, Loaded::ClientEvent(None)) => return Err(error),
+            (RoomQuery::Repeated { hash, .. }, Loaded::ClientEvent(Some(first))) => {
+                if first.hash != Some(hash) {
+                    return Err(super::submit::idempotency_conflict());
+                }
+                body("message_sent", message_sent(self.id(), first.seq, first.at, true))
+            }
             (RoomQuery::Stats, Loaded::RoomStats(stats)) => self.stats_body(&stats),
             (RoomQuery::Sanctions, Loaded::Sanctions { sanctions, next }) => sanction_list(now, &sanctions, &next),
             (what, other) => unreachable!("{what:?} was answered with {other:?}"),

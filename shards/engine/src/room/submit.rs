@@ -6,10 +6,10 @@ use super::rights::no_room;
 use super::table::refuse;
 use super::verb::{Found, no_message};
 use super::{Busy, Op, OpKind, Room, SendOp, Waiting, Work};
-use crate::core::{Core, Outcome, body, error, overloaded};
+use crate::core::{Core, Outcome, RoomQuery, body, error, overloaded};
 use crate::id::{Seq, UserId};
 use crate::peer::{Asker, Caller, Origin, SubChange};
-use crate::store::RoomKind;
+use crate::store::{Load, RoomKind};
 use crate::time::{Mono, WallMs};
 use crate::wire::encode::message_sent;
 use crate::wire::{Command, CommandError, ErrorCode, Permission, SendMessage};
@@ -182,7 +182,15 @@ impl Room {
         if self.busy.get(&origin.asker).is_some_and(|busy| busy.changes > 0) {
             return again(origin, caller, send); // its turn comes after the changes before it
         }
-        self.answer(core, caller.user_id, origin, refused, None);
+        match (refused, &send.client) {
+            // It may have been done when it was allowed, longer ago than memory reaches.
+            (Err(error), Some(client)) if self.ring.first() > Seq(1) && may_be_known(&error) => {
+                let (user_id, client_id) = (caller.user_id, client.id.clone());
+                let load = Load::ClientEvent { room_id: self.id(), user_id, client_id };
+                self.start_query(core, origin, caller, load, RoomQuery::Repeated { hash: client.hash, error });
+            }
+            (refused, _) => self.answer(core, caller.user_id, origin, refused, None),
+        }
         None
     }
 
@@ -327,6 +335,11 @@ enum Known {
     /// Index into `pending`.
     UnderWay(usize),
     Done(Outcome),
+}
+
+/// Whether the refused sending may have been done before: not where that was looked up, or cannot be now.
+fn may_be_known(refusal: &CommandError) -> bool {
+    !matches!(refusal.code, ErrorCode::Overloaded | ErrorCode::IdempotencyConflict)
 }
 
 /// Members whose last message is remembered in rooms with slow mode.

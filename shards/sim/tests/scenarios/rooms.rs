@@ -233,6 +233,42 @@ fn a_repetition_is_the_first_one_again() {
 }
 
 #[test]
+fn a_repetition_is_the_first_one_again_whatever_is_allowed_by_now() {
+    for (command, more) in [
+        ("update_room", r#","archived":true"#),
+        ("update_room", r#","slow_mode_s":1000"#),
+        ("sanction_user", r#","user_id":2,"kind":"mute","reason":"x""#),
+        ("kick_member", r#","user_id":2"#),
+        ("delete_message", r#","message_id":1"#),
+    ] {
+        let mut rig = Rig::new(2, |limits| limits.ring_events = 2);
+        let (ada, bob) = (rig.connect(0, "ada"), rig.connect(1, "bob"));
+        let room = rig.room(ada);
+        rig.ask(bob, "join_room", &about(room));
+        rig.ask(ada, "send_message", &message(room, "root"));
+        let data = format!(r#"{{"room_id":{room},"content":"once","parent_id":1,"client_id":"c"}}"#);
+        assert_eq!(code(&rig.ask(bob, "send_message", &data)), "ok");
+        for _ in 0..10 {
+            rig.ask(ada, "send_message", &format!(r#"{{"room_id":{room},"content":"m"}}"#));
+        }
+        rig.ask(bob, "send_message", &format!(r#"{{"room_id":{room},"content":"m","client_id":"newest"}}"#));
+        rig.ask(bob, "send_message", &format!(r#"{{"room_id":{room},"content":"m","client_id":"newer"}}"#));
+        rig.ask(bob, "send_message", &format!(r#"{{"room_id":{room},"content":"m","client_id":"new"}}"#));
+        assert_eq!(code(&rig.ask(ada, command, &format!(r#"{{"room_id":{room}{more}}}"#))), "ok", "{command}");
+        let again = rig.ask(bob, "send_message", &data);
+        assert_eq!(
+            (&again["data"]["duplicate"], &again["data"]["seq"]),
+            (&true.into(), &2.into()),
+            "{command}: {again}"
+        );
+        let other = rig.ask(bob, "send_message", &data.replace("once", "twice"));
+        assert_eq!(code(&other), "IDEMPOTENCY_CONFLICT", "{command}");
+        let fresh = rig.ask(bob, "send_message", &data.replace(r#""c""#, r#""d""#));
+        assert!(!["ok", "IDEMPOTENCY_CONFLICT"].contains(&code(&fresh)), "{command}: {fresh}");
+    }
+}
+
+#[test]
 fn an_own_batch_that_came_back_twice_counts_once() {
     let mut rig = Rig::new(1, |_| {});
     let ada = rig.connect(0, "ada");
