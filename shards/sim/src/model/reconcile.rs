@@ -71,9 +71,9 @@ impl RoomModel {
                 }
             }
         }
-        let gone = self.members.keys().find(|user| !roles.contains_key(user) && self.owner == Some(**user));
-        if let Some(owner) = gone {
-            return Err(format!("the owner {owner} is no member"));
+        let gone = self.members.iter().find(|(user, role)| !roles.contains_key(user) && *role == "owner");
+        if let Some((owner, _)) = gone {
+            return Err(format!("the owner {owner} has left"));
         }
         self.members = roles;
         Ok(())
