@@ -222,6 +222,7 @@ impl Room {
         self.floor = state.floor;
         self.roles = state.roles;
         self.pinned_count = state.pinned_count;
+        self.pin_changes += 1;
         // Only what was asked for is known anew. Nobody is forgotten: changes under way rest on who is a member.
         for user in asked {
             self.members.insert(*user, None);

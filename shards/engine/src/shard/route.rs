@@ -132,9 +132,7 @@ impl Shard {
             }
             LoadFor::Telling(telling) => self.rooms.tell(core, *telling, result),
             LoadFor::PinCount { room_id } => {
-                if let Some(room) = self.rooms.get(room_id) {
-                    room.pins_counted(result);
-                }
+                self.rooms.pins_counted(room_id, result);
             }
             LoadFor::Replay { room_id, conn, after } => {
                 if let Some(room) = self.rooms.get(room_id) {

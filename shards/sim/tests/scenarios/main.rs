@@ -5,6 +5,7 @@ mod errors;
 mod limits;
 mod people;
 mod races;
+mod retention;
 mod rig;
 mod rooms;
 mod rule;
