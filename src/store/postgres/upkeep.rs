@@ -46,7 +46,12 @@ pub(super) async fn transact(context: &Context, session: &Session, statements: V
 
 /// Works until the store is closed.
 pub(super) async fn run(context: Arc<Context>, mut requests: mpsc::UnboundedReceiver<Request>) {
-    let mut upkeep = Upkeep { pass: None, next_pass: Instant::now().checked_add(context.upkeep_every), rest: None, index_rest: None };
+    let mut upkeep = Upkeep {
+        pass: None,
+        next_pass: Instant::now().checked_add(context.upkeep_every),
+        rest: None,
+        index_rest: None,
+    };
     loop {
         let connected = async {
             context.wait_held().await;
