@@ -28,6 +28,12 @@ const EVENTS_PER_ROOM_MAX: i64 = 500;
 const LOOK_MAX: i64 = 1000;
 /// Characters of a message that are indexed; far more than a message may have by default.
 const TEXT_MAX: usize = 65_536;
+/// PostgreSQL's bounds: bytes of a word, places of a word that are kept, and the last place.
+pub(super) const WORD_MAX: usize = 2046;
+const PLACES_MAX: usize = 255;
+const PLACE_MAX: usize = 16_383;
+/// The configuration that compares words as they are.
+pub(super) const SIMPLE: &str = "simple";
 
 const LANGUAGE: &str = "SELECT cfgname::text FROM pg_ts_config WHERE cfgname = $1 AND pg_ts_config_is_visible(oid)";
 const USED: &str = "SELECT value FROM meta WHERE key = 'search_language'";
@@ -45,12 +51,22 @@ const EDITED: &str = "SELECT e.room_id, e.seq, e.kind, e.parent_id, e.author_id,
      FROM unnest($1::bigint[], $2::bigint[]) AS a(room_id, seq) JOIN events e ON e.room_id = a.room_id AND e.seq = a.seq
      WHERE e.kind = 1 AND e.deleted_at IS NULL AND e.content IS NOT NULL";
 const REMOVE: &str = "DELETE FROM search s USING unnest($1::bigint[], $2::bigint[]) AS u(room_id, seq) WHERE s.room_id = u.room_id AND s.message_id = u.seq";
+macro_rules! insert {
+    ($tsv:literal) => {
+        concat!(
+            "INSERT INTO search (room_id, message_id, author_id, at, tsv) SELECT u.room_id, u.seq, u.author_id, u.at, ",
+            $tsv,
+            " FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::text[]) AS u(room_id, seq, author_id, at, words)
+             ON CONFLICT (room_id, message_id) DO UPDATE SET tsv = excluded.tsv"
+        )
+    };
+}
 /// U+0001 is in no word.
-const INSERT: &str = "INSERT INTO search (room_id, message_id, author_id, at, tsv)
-     SELECT u.room_id, u.seq, u.author_id, u.at,
-       to_tsvector($6::text::regconfig, u.words) || array_to_tsvector(ARRAY[chr(1) || 'r' || u.room_id, chr(1) || 'u' || u.author_id])
-     FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::text[]) AS u(room_id, seq, author_id, at, words)
-     ON CONFLICT (room_id, message_id) DO UPDATE SET tsv = excluded.tsv";
+const INSERT: &str = insert!(
+    "to_tsvector($6::text::regconfig, u.words) || array_to_tsvector(ARRAY[chr(1) || 'r' || u.room_id, chr(1) || 'u' || u.author_id])"
+);
+/// Words that are compared as they are need not be parsed and looked up, which takes longer than all the rest.
+const INSERT_SIMPLE: &str = insert!("u.words::tsvector");
 const POSITIONS: &str =
     "INSERT INTO search_position AS p (room_id, seq) SELECT * FROM unnest($1::bigint[], $2::bigint[])
      ON CONFLICT (room_id) DO UPDATE SET seq = greatest(p.seq, excluded.seq)";
@@ -68,6 +84,24 @@ pub(super) fn words(text: &str) -> String {
     words
 }
 
+/// What the index holds of a message where words are compared as they are, in PostgreSQL's notation.
+fn document(text: &str, room: i64, author: i64) -> String {
+    let words = words(text);
+    let mut places: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (index, word) in words.split_whitespace().enumerate().filter(|(_, word)| word.len() <= WORD_MAX) {
+        let places = places.entry(word).or_default();
+        if places.len() < PLACES_MAX {
+            places.push((index + 1).min(PLACE_MAX));
+        }
+    }
+    let mut document = format!("'\u{1}r{room}' '\u{1}u{author}'");
+    for (word, places) in places {
+        let places: Vec<String> = places.iter().map(usize::to_string).collect();
+        document.push_str(&format!(" '{word}':{}", places.join(",")));
+    }
+    document
+}
+
 /// The text search configuration to use: the wanted one, or `simple` if the database has none of that name. What was
 /// indexed under another one is indexed anew.
 pub(super) async fn language(session: &Session, wanted: &str) -> Result<String, Error> {
@@ -78,7 +112,7 @@ pub(super) async fn language(session: &Session, wanted: &str) -> Result<String, 
             "search.language: the database has no such text search configuration; simple is used"
         );
     }
-    let language = if found.is_some() { wanted } else { "simple" };
+    let language = if found.is_some() { wanted } else { SIMPLE };
     let used: Option<String> = session.query_opt(USED, &[]).await?.map(|row| row.get(0));
     if used.as_deref() != Some(language) {
         if used.is_some() {
@@ -213,6 +247,7 @@ async fn look(context: &Context, session: &Session, from: RoomId) -> Result<(), 
 struct Entry {
     author: i64,
     at: i64,
+    /// In the form that the insertion takes.
     words: String,
 }
 
@@ -238,7 +273,7 @@ async fn round(context: &Context, session: &Session, rooms: &[(RoomId, i64)]) ->
     if news.is_empty() {
         return Ok(left);
     }
-    let (entries, removed) = read(session, &news).await?;
+    let (entries, removed) = read(context, session, &news).await?;
     let positions: Vec<(i64, i64)> = counts.into_iter().map(|(room, (_, position))| (room, position)).collect();
     write(context, session, &entries, &removed, &positions).await?;
     Ok(left)
@@ -248,13 +283,14 @@ type Entries = BTreeMap<(i64, i64), Entry>;
 
 /// What is to be entered, and what is to go. Messages are entered as they are now: an edit that is newer than the page
 /// comes once more with its own event.
-async fn read(session: &Session, news: &[Row]) -> Result<(Entries, Vec<(i64, i64)>), Error> {
+async fn read(context: &Context, session: &Session, news: &[Row]) -> Result<(Entries, Vec<(i64, i64)>), Error> {
     let (mut entries, mut edited, mut removed) = (Entries::new(), BTreeSet::new(), Vec::new());
+    let simple = context.language() == SIMPLE;
     let mut enter = |row: &Row| {
         if let Some(text) = row.get::<_, Option<&str>>(6) {
-            let author: Option<i64> = row.get(4);
-            let entry = Entry { author: author.unwrap_or(0), at: row.get(5), words: words(text) };
-            entries.insert((row.get(0), row.get(1)), entry);
+            let (room, author) = (row.get(0), row.get::<_, Option<i64>>(4).unwrap_or(0));
+            let words = if simple { document(text, room, author) } else { words(text) };
+            entries.insert((room, row.get(1)), Entry { author, at: row.get(5), words });
         }
     };
     for row in news {
@@ -284,15 +320,19 @@ async fn write(
     let mut plan = Vec::new();
     push(&mut plan, REMOVE, removed, |rows| vec![column(rows, |(room, _)| *room), column(rows, |(_, seq)| *seq)]);
     let all: Vec<_> = entries.iter().collect();
-    push(&mut plan, INSERT, &all, |rows| {
-        vec![
+    let simple = context.language() == SIMPLE;
+    push(&mut plan, if simple { INSERT_SIMPLE } else { INSERT }, &all, |rows| {
+        let mut params = vec![
             column(rows, |((room, _), _)| *room),
             column(rows, |((_, seq), _)| *seq),
             column(rows, |(_, entry)| entry.author),
             column(rows, |(_, entry)| entry.at),
             column(rows, |(_, entry)| entry.words.clone()),
-            Box::new(context.language().to_owned()),
-        ]
+        ];
+        if !simple {
+            params.push(Box::new(context.language().to_owned()));
+        }
+        params
     });
     let position: Planned = planned!(POSITIONS, rooms.clone(), seqs.clone());
     plan.push(position);
@@ -323,6 +363,14 @@ mod tests {
         ] {
             assert_eq!(words(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn a_document_has_its_words_with_their_places() {
+        let document = document(&format!("b a, B {}", "x".repeat(WORD_MAX + 1)), 5, 7);
+        assert_eq!(document, "'\u{1}r5' '\u{1}u7' 'a':2 'b':1,3");
+        let often = super::document(&"a ".repeat(PLACE_MAX + 9), 5, 7);
+        assert_eq!(often.matches(',').count(), PLACES_MAX - 1);
     }
 
     #[test]

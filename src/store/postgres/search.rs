@@ -11,7 +11,7 @@ use veza_engine::store::{EventRecord, LoadError, Loaded};
 use veza_engine::wire::SearchMessages;
 
 use super::connect::Session;
-use super::index::words;
+use super::index::{SIMPLE, WORD_MAX, words};
 use super::load_page::cut;
 use super::plan::int;
 use super::reactions;
@@ -26,36 +26,40 @@ const WORDS_MAX: usize = 16;
 /// are looked through instead.
 const ROOMS_MAX: usize = 500;
 
+const NORMAL: &str = "SELECT to_tsquery($1::text::regconfig, $2::text)::text";
 const MEMBER: &str = "SELECT m.room_id FROM members m JOIN rooms r ON r.room_id = m.room_id WHERE m.user_id = $1 AND m.room_id = $2 AND r.deleted_at IS NULL";
 const MEMBERSHIPS: &str = "SELECT m.room_id FROM members m JOIN rooms r ON r.room_id = m.room_id WHERE m.user_id = $1 AND r.deleted_at IS NULL";
 
-/// $1 language, $2 words, $3 what else must be in the index, $4 and $5 times, $6 most candidates, $7 to $10 the place before,
-/// $11 rows, $12 the reader. Events are looked up best first, and only as many as it takes.
+/// $1 words, $2 what else must be in the index, $3 and $4 times, $5 most candidates, $6 to $9 the place before, $10 rows, $11
+/// the reader. Events are looked up best first, and only as many as it takes.
 macro_rules! search {
     ($where:literal, $order:literal) => {
         concat!(
-            "SELECT ", record_columns!(), ", f.rank, f.newest FROM (
+            "SELECT ",
+            record_columns!(),
+            ", f.rank, f.newest FROM (
                SELECT g.* FROM (
                  SELECT c.room_id, c.message_id, c.at, max(c.at) OVER () AS newest,
-                   (ts_rank(c.tsv, to_tsquery($1::text::regconfig, $2::text), 1) * 1000000)::bigint AS rank
+                   (ts_rank(c.tsv, $1::text::tsquery, 1) * 1000000)::bigint AS rank
                  FROM (SELECT s.room_id, s.message_id, s.at, s.tsv FROM search s
-                   WHERE s.tsv @@ (to_tsquery($1::text::regconfig, $2::text) && $3::text::tsquery) AND numnode(to_tsquery($1::text::regconfig, $2::text)) > 0
-                     AND s.at >= $4 AND s.at <= $5",
-            $where, " ORDER BY ", $order,
-            " LIMIT $6) AS c) AS g
-               WHERE (g.rank, g.at, g.room_id, g.message_id) < ($7::bigint, $8::bigint, $9::bigint, $10::bigint)
+                   WHERE s.tsv @@ ($1::text::tsquery && $2::text::tsquery) AND s.at >= $3 AND s.at <= $4",
+            $where,
+            " ORDER BY ",
+            $order,
+            " LIMIT $5) AS c) AS g
+               WHERE (g.rank, g.at, g.room_id, g.message_id) < ($6::bigint, $7::bigint, $8::bigint, $9::bigint)
                ORDER BY g.rank DESC, g.at DESC, g.room_id DESC, g.message_id DESC) AS f
              JOIN events e ON e.room_id = f.room_id AND e.seq = f.message_id
-             JOIN members m ON m.room_id = f.room_id AND m.user_id = $12
+             JOIN members m ON m.room_id = f.room_id AND m.user_id = $11
              LEFT JOIN users u ON u.user_id = e.author_id WHERE e.deleted_at IS NULL AND e.content IS NOT NULL
-             ORDER BY f.rank DESC, f.at DESC, f.room_id DESC, f.message_id DESC LIMIT $11"
+             ORDER BY f.rank DESC, f.at DESC, f.room_id DESC, f.message_id DESC LIMIT $10"
         )
     };
 }
-const IN_ROOM: &str = search!(" AND s.room_id = $13", "s.message_id DESC");
+const IN_ROOM: &str = search!(" AND s.room_id = $12", "s.message_id DESC");
 const IN_ROOMS: &str = search!("", "s.at DESC");
 const ANYWHERE: &str =
-    search!(" AND EXISTS (SELECT FROM members n WHERE n.room_id = s.room_id AND n.user_id = $12)", "s.at DESC");
+    search!(" AND EXISTS (SELECT FROM members n WHERE n.room_id = s.room_id AND n.user_id = $11)", "s.at DESC");
 
 /// Where a page begins: the newest time that is looked at, then rank, time, room and message of the last one before.
 type From = [i64; 5];
@@ -75,13 +79,16 @@ pub(super) async fn search(
     let Some(query) = query(&asked.query).filter(|_| !rooms.is_empty()) else {
         return Ok(Ok(Loaded::Messages { messages: Vec::new(), next: None }));
     };
+    let Some(query) = normal(session, language, query).await? else {
+        return Ok(Ok(Loaded::Messages { messages: Vec::new(), next: None }));
+    };
     let filter = filter(&rooms, asked);
     let (first, last) = (asked.from.map_or(0, |from| from.0), asked.to.map_or(i64::MAX, |to| to.0.saturating_sub(1)));
     let [top, rank, at, room, message] = from;
     let (last, count, id) = (last.min(top), i64::from(asked.limit) + 1, int(reader.0));
     let only = asked.room_id.map(|room| int(room.0));
     let mut params: Vec<&(dyn ToSql + Sync)> =
-        vec![&language, &query, &filter, &first, &last, &CANDIDATES_MAX, &rank, &at, &room, &message, &count, &id];
+        vec![&query, &filter, &first, &last, &CANDIDATES_MAX, &rank, &at, &room, &message, &count, &id];
     let sql = match &only {
         Some(room) => {
             params.push(room);
@@ -116,8 +123,21 @@ async fn rooms(session: &Session, reader: UserId, only: Option<RoomId>) -> Resul
 /// All words, the last one perhaps a beginning. They are of letters and digits, and quoted: nothing is an operator.
 fn query(text: &str) -> Option<String> {
     let words = words(text);
+    if words.split_whitespace().any(|word| word.len() > WORD_MAX) {
+        // No message has it.
+        return None;
+    }
     let quoted: Vec<String> = words.split_whitespace().take(WORDS_MAX).map(|word| format!("'{word}'")).collect();
     (!quoted.is_empty()).then(|| format!("{}:*", quoted.join(" & ")))
+}
+
+/// The query in the forms that the language's index holds; `None`: there are none but words that it leaves out.
+async fn normal(session: &Session, language: &str, query: String) -> Result<Option<String>, Error> {
+    if language == SIMPLE {
+        return Ok(Some(query));
+    }
+    let row = session.query_opt(NORMAL, &[&language, &query]).await?;
+    Ok(row.map(|row| row.get::<_, String>(0)).filter(|query| !query.is_empty()))
 }
 
 /// The lexemes of the index that are no words.
@@ -142,6 +162,7 @@ mod tests {
             ("it's | !x:* & (y)", Some("'it' & 's' & 'x' & 'y':*")),
             ("\u{1}r5", Some("'r5':*")),
             ("❤️ !?", None),
+            (&"x".repeat(WORD_MAX + 1), None),
         ] {
             assert_eq!(query(text).as_deref(), expected, "{text}");
         }

@@ -2,6 +2,7 @@
 
 mod contract;
 mod faults;
+mod language;
 mod plans;
 mod writes;
 
