@@ -3,10 +3,13 @@
 use std::fmt::Write;
 
 use veza_engine::wire::spec::{COMMANDS, COMMON_ERRORS, CommandSpec, FieldSpec, PUSHES, Shape};
-use veza_engine::wire::{CloseCode, ErrorCode};
+use veza_engine::wire::{CloseCode, ErrorCode, Permissions};
 
 /// What no table says.
 const INTRODUCTION: &str = include_str!("introduction.html");
+
+/// Where the table of roles belongs in it.
+const ROLES_HERE: &str = "<!-- roles -->\n";
 
 /// The whole page.
 pub fn page() -> String {
@@ -16,11 +19,33 @@ pub fn page() -> String {
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
          <link rel=\"stylesheet\" href=\"/docs/style.css\"></head><body>\n",
     );
-    out.push_str(INTRODUCTION);
+    let (before, behind) = INTRODUCTION.split_once(ROLES_HERE).unwrap_or((INTRODUCTION, ""));
+    out.push_str(before);
     // Writing to a string cannot fail.
+    let _ = write_roles(&mut out);
+    out.push_str(behind);
     let _ = write_tables(&mut out);
     out.push_str("</body></html>\n");
     out
+}
+
+/// What the built-in roles allow.
+fn write_roles(out: &mut String) -> std::fmt::Result {
+    let roles = [
+        ("owner", Permissions::OWNER),
+        ("moderator", Permissions::MODERATOR),
+        ("member", Permissions::MEMBER),
+        ("participant of a conversation", Permissions::PARTICIPANT),
+        ("administrator of the server", Permissions::OWNER),
+        ("moderator of the server", Permissions::SERVER_MODERATOR),
+    ];
+    out.push_str("<table><tr><th>role</th><th>permissions</th></tr>\n");
+    for (role, permissions) in roles {
+        let names: Vec<&str> = permissions.names().collect();
+        writeln!(out, "<tr><td>{role}</td><td>{}</td></tr>", names.join(" "))?;
+    }
+    out.push_str("</table>\n");
+    Ok(())
 }
 
 fn write_tables(out: &mut String) -> std::fmt::Result {

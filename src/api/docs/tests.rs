@@ -58,6 +58,7 @@ fn every_command_is_in_every_document_that_it_belongs_in() {
     for push in &PUSHES {
         assert!(asyncapi["components"]["messages"][format!("push.{}", push.kind)].is_object(), "{}", push.kind);
     }
+    assert!(html.contains("<td>moderator</td><td>read send react pin "), "the table of roles");
     for code in ErrorCode::ALL {
         // The `type` of a problem document leads here.
         assert!(html.contains(&format!("id=\"{}\"", code.name())), "{}", code.name());
