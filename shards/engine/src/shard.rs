@@ -136,7 +136,6 @@ impl Shard {
             self.housekeeping = now.after(HOUSEKEEPING_US);
             self.time_out();
             self.users.reserve_ids(&mut self.core);
-            self.rooms.retry_pins(&mut self.core);
             self.users.retry_profiles(&mut self.core);
             self.users.retry_blocks(&mut self.core);
         }
@@ -226,10 +225,7 @@ impl Shard {
 
     /// When [`Input::Tick`] is due; `None`: nothing waits for time.
     pub fn next_timeout(&self) -> Option<Mono> {
-        let busy = self.core.journal.ops() > 0
-            || !self.core.loads.is_empty()
-            || self.users.wants_retry()
-            || self.rooms.wants_retry();
+        let busy = self.core.journal.ops() > 0 || !self.core.loads.is_empty() || self.users.wants_retry();
         let housekeeping = busy.then_some(self.housekeeping);
         let online = self.rooms.has_dirty_counts().then_some(self.online);
         [self.sessions.next_due(), housekeeping, online, self.ephemerals, Some(self.sweep)].into_iter().flatten().min()

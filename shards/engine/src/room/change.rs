@@ -1,5 +1,6 @@
 //! Changes on their way to the store: rows for a batch, and what happens when the store does not take them.
 
+use super::pins::Pins;
 use super::recent::Recent;
 use super::submit::idempotency_conflict;
 use super::{OpKind, Ring, Room, SendOp, Tip};
@@ -222,7 +223,10 @@ impl Room {
         self.floor = state.floor;
         self.roles = state.roles;
         self.pinned_count = state.pinned_count;
-        self.pin_changes += 1;
+        self.pins = match self.pins {
+            Pins::Counting { .. } => Pins::Counting { is_stale: true },
+            Pins::Known | Pins::Unknown => Pins::Known,
+        };
         // Only what was asked for is known anew. Nobody is forgotten: changes under way rest on who is a member.
         for user in asked {
             self.members.insert(*user, None);

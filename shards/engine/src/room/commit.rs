@@ -1,6 +1,7 @@
 //! Changes that are committed: applied, answered, pushed. The reply first, then the push.
 
 use super::mentions::Notice;
+use super::pins::Pins;
 use super::recent::Recent;
 use super::{CHECKPOINT_EVENTS, Done, Op, OpKind, Room, SendOp};
 use crate::core::{Core, Outcome, body};
@@ -26,6 +27,9 @@ impl Room {
         }
         if self.since_checkpoint >= CHECKPOINT_EVENTS {
             self.push_checkpoint(core);
+        }
+        if self.pins == Pins::Unknown {
+            self.count_pins(core);
         }
         self.retry_waiting(core);
     }

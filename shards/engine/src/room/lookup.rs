@@ -1,11 +1,10 @@
 //! What was looked up for commands that depend on it, and what retention has taken from memory.
 
 use super::recent::Recent;
-use super::verb::Change;
-use super::{Op, OpKind, Room, Work};
-use crate::core::{Core, LoadFor, store_unavailable};
+use super::{Room, Work};
+use crate::core::{Core, store_unavailable};
 use crate::id::{Seq, UserId};
-use crate::store::{Load, LoadError, Loaded};
+use crate::store::{LoadError, Loaded};
 use crate::wire::Command;
 
 impl Room {
@@ -71,35 +70,7 @@ impl Room {
         self.ring.trim(self.floor);
         let (floor, holds) = (self.floor, &self.holds);
         self.older.retain(|seq, _| *seq > floor || holds.contains_key(seq));
-        self.pin_changes += 1;
-        if self.pinned_count > 0 {
-            self.count_pins(core);
-        }
-    }
-
-    /// Asks how many messages are pinned: retention does not say what it has removed.
-    pub fn count_pins(&mut self, core: &mut Core) {
-        if self.pins_asked.is_none() {
-            self.pins_asked = Some(self.pin_changes);
-            let load = Load::Pinned { room_id: self.id(), reader: UserId(0) };
-            core.load_always(load, LoadFor::PinCount { room_id: self.id() });
-        }
-    }
-
-    /// The store has counted. `false`: in vain, or other than what is committed here by now; it must count again.
-    pub fn pins_counted(&mut self, result: Result<Loaded, LoadError>) -> bool {
-        let unchanged = self.pins_asked.take() == Some(self.pin_changes);
-        let changing = |op: &Op| match &op.kind {
-            OpKind::Change(change) => matches!(change.what, Change::Pin { .. } | Change::Delete { .. }),
-            _ => false,
-        };
-        match result {
-            Ok(Loaded::Pinned(pinned)) if unchanged && !self.pending.iter().any(changing) => {
-                self.pinned_count = pinned.len() as u32;
-                true
-            }
-            _ => false,
-        }
+        self.pins_lost(core);
     }
 }
 

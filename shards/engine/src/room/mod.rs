@@ -12,6 +12,7 @@ mod history;
 mod lookup;
 mod members;
 mod mentions;
+mod pins;
 mod presence;
 mod query;
 mod reads;
@@ -259,10 +260,8 @@ pub struct Room {
     floor: Seq,
     roles: Vec<RoleRow>,
     pinned_count: u32,
+    pins: pins::Pins,
     pending_pins: u32,
-    /// Changes of `pinned_count` so far; and how many there were when the store was asked for it.
-    pin_changes: u64,
-    pins_asked: Option<u64>,
     /// Changes under way that everything else waits for.
     barriers: u32,
     /// It is gone; what still asks for it is told so.
@@ -317,8 +316,7 @@ impl Room {
             floor: state.floor,
             roles: state.roles,
             pinned_count: state.pinned_count,
-            pin_changes: 0,
-            pins_asked: None,
+            pins: pins::Pins::Known,
             pending_pins: 0,
             barriers: 0,
             deleted: false,

@@ -1,8 +1,8 @@
 //! Reading: from memory where it holds the answer, else from the store. Nothing beyond the committed head is shown.
 
-use super::Room;
 use super::recent::Recent;
 use super::verb::{Decided, Decision, Found, lifted_body, no_message};
+use super::{Room, Work};
 use crate::core::{Asked, Core, LoadFor, Outcome, RoomQuery, body, overloaded, store_unavailable};
 use crate::id::{Seq, UserId};
 use crate::peer::{Caller, Origin, ReplyBody, StatusPage};
@@ -110,6 +110,11 @@ impl Room {
                     caller,
                     StatusPage { members, statuses: Vec::new(), next, online },
                 );
+            }
+            (RoomQuery::Stats, Ok(_)) if !self.knows_pins(core) => {
+                self.busy_mut(origin.asker).queries -= 1;
+                let command = Box::new(Command::GetRoomStats { room_id: self.id() });
+                self.wait(core, Work::Command { origin, caller, command }, core.now.mono);
             }
             (RoomQuery::MarkRead { seq }, Ok(Loaded::Events(events))) => {
                 self.mark_read_at(core, origin, caller, seq, &events);
@@ -303,6 +308,7 @@ impl Room {
                 self.require_member(caller)?;
                 Decision::Ask(Load::Search { reader, search: search.clone() }, RoomQuery::Search)
             }
+            C::GetRoomStats { .. } if !self.knows_pins(core) => Decision::Wait,
             C::GetRoomStats { .. } => Decision::Ask(Load::RoomStats { room_id, now: core.now.wall }, RoomQuery::Stats),
             other => unreachable!("{} is no command about a room", other.kind().name()),
         })

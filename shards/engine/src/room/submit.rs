@@ -44,7 +44,7 @@ impl Room {
             || (busy.changes > 0 && !work.is_pipelined())
     }
 
-    fn wait(&mut self, core: &mut Core, work: Work, since: Mono) {
+    pub(super) fn wait(&mut self, core: &mut Core, work: Work, since: Mono) {
         if self.waiting.len() >= core.limits.room_waiting_max {
             return self.refuse(core, work, overloaded());
         }

@@ -8,7 +8,7 @@ use crate::id::{RoomId, UserId};
 use crate::journal::Key;
 use crate::map::Map;
 use crate::peer::{PeerMessage, ResumeVerdict};
-use crate::store::{Load, LoadError, Loaded, RoomState};
+use crate::store::{Load, LoadError, RoomState};
 use crate::time::Mono;
 use crate::wire::{CommandError, ErrorCode};
 
@@ -23,8 +23,6 @@ pub struct Rooms {
     pub(super) typing_listed: Vec<RoomId>,
     /// Blocks that were committed while their conversation was read.
     late_blocks: Vec<(RoomId, (UserId, UserId), bool)>,
-    /// Rooms whose pinned messages must be counted again.
-    pins_due: Vec<RoomId>,
     /// Rooms that are read again: their turns are not in the journal's lanes.
     held: Vec<RoomId>,
 }
@@ -194,27 +192,6 @@ impl Rooms {
         if typing {
             self.typing_listed.push(room_id);
         }
-    }
-
-    /// The store has counted a room's pinned messages; what it could not say is asked again later.
-    pub fn pins_counted(&mut self, room_id: RoomId, result: Result<Loaded, LoadError>) {
-        if self.get(room_id).is_some_and(|room| !room.pins_counted(result)) {
-            self.pins_due.push(room_id);
-        }
-    }
-
-    /// Asks again for what [`Rooms::pins_counted`] could not use.
-    pub fn retry_pins(&mut self, core: &mut Core) {
-        for room_id in std::mem::take(&mut self.pins_due) {
-            if let Some(room) = self.get(room_id) {
-                room.count_pins(core);
-            }
-        }
-    }
-
-    /// Whether [`Rooms::retry_pins`] has something to do.
-    pub fn wants_retry(&self) -> bool {
-        !self.pins_due.is_empty()
     }
 
     /// Lets rooms go that nobody has used for `limits.room_idle_us`.

@@ -132,7 +132,9 @@ impl Shard {
             }
             LoadFor::Telling(telling) => self.rooms.tell(core, *telling, result),
             LoadFor::PinCount { room_id } => {
-                self.rooms.pins_counted(room_id, result);
+                if let Some(room) = self.rooms.get(room_id) {
+                    room.pins_counted(core, result);
+                }
             }
             LoadFor::Replay { room_id, conn, after } => {
                 if let Some(room) = self.rooms.get(room_id) {

@@ -1,8 +1,10 @@
 //! What can be done to messages and rooms besides sending: limits, order, and what changes nothing.
 
 use serde_json::{Value, json};
-use veza_engine::id::{ConnId, RoomId};
+use veza_engine::Input;
+use veza_engine::id::{ConnId, RoomId, Seq};
 use veza_engine::input::Role;
+use veza_engine::store::LoadError;
 
 use crate::rig::{Rig, code, identity, kinds};
 
@@ -366,4 +368,88 @@ fn an_administrator_is_above_the_owner_and_reads_without_being_in() {
     assert_eq!(roles, ["moderator", "owner"]);
     ok(&mut rig, admin, "kick_member", &of(room, 1));
     assert_eq!(told(&mut rig, conns[0], "send_message", &message(room, "x")), "NOT_A_MEMBER");
+}
+
+/// What is pinned, as the room says it in all ways, and whether one more may be.
+fn pins(rig: &mut Rig, conn: ConnId, room: u64, further: u64) -> (u64, usize, String) {
+    let count = ok(rig, conn, "get_room_stats", &about(room))["pinned_count"].as_u64().unwrap();
+    let listed = ok(rig, conn, "get_pinned_messages", &about(room))["messages"].as_array().unwrap().len();
+    (count, listed, told(rig, conn, "pin_message", &named(room, further)))
+}
+
+#[test]
+fn the_count_of_pins_is_right_after_retention_whatever_was_under_way() {
+    // How many of the three pins are left, and what is asked meanwhile.
+    for (floor, command, message_id, left) in [
+        (2, "unpin_message", 3, 0),
+        (2, "delete_message", 3, 0),
+        (2, "pin_message", 5, 2),
+        (1, "pin_message", 5, 3),
+        (2, "get_room", 1, 1),
+    ] {
+        for early in [true, false] {
+            let mut rig = Rig::new(2, |limits| limits.max_pins_per_room = 3);
+            let (room, conns) = room_of(&mut rig, &["ada", "bob"]);
+            let (ada, too) = (conns[0], rig.connect(1, "ada"));
+            for _ in 1..=6 {
+                ok(&mut rig, ada, "send_message", &message(room, "text"));
+            }
+            for number in 1..=3 {
+                ok(&mut rig, ada, "pin_message", &named(room, number));
+            }
+            let (room_id, home) = (RoomId(room), usize::from(RoomId(room).home(2).0));
+            let floor = Seq(floor);
+            rig.store.retain(room_id, floor);
+            let asked;
+            if early {
+                // It is under way when retention is told of.
+                rig.hold_batches = true;
+                asked = rig.say(too, command, &named(room, message_id));
+                rig.input(home, Input::Retained { room_id, floor });
+                rig.hold_batches = false;
+                rig.run();
+            } else {
+                // It comes while the count is read, and the answer is from before.
+                rig.hold_loads = true;
+                rig.input(home, Input::Retained { room_id, floor });
+                let (shard, id, load) = rig.loads.pop_front().expect("the count is read");
+                let before = rig.store.load(&load);
+                asked = rig.say(too, command, &named(room, message_id));
+                rig.loaded(shard, id, before);
+                rig.hold_loads = false;
+                rig.run();
+            }
+            let reply = rig.reply(too, asked).unwrap();
+            let full = early && command == "pin_message";
+            assert!(code(&reply) == "ok" || full && code(&reply) == "CONFLICT", "{command}: {reply}");
+            let left = if code(&reply) == "ok" || command != "pin_message" { left } else { left - 1 };
+            let more = if left < 3 { "ok" } else { "CONFLICT" };
+            assert_eq!(
+                pins(&mut rig, ada, room, 6),
+                (left, left as usize, more.to_owned()),
+                "{command}, early: {early}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_waits_for_the_count_of_pins_is_told_when_it_cannot_be_read() {
+    let mut rig = Rig::new(2, |_| {});
+    let (room, conns) = room_of(&mut rig, &["ada"]);
+    ok(&mut rig, conns[0], "send_message", &message(room, "text"));
+    ok(&mut rig, conns[0], "pin_message", &named(room, 1));
+    ok(&mut rig, conns[0], "send_message", &message(room, "text"));
+    let (room_id, floor) = (RoomId(room), Seq(1));
+    rig.store.retain(room_id, floor);
+    rig.hold_loads = true;
+    rig.input(usize::from(room_id.home(2).0), Input::Retained { room_id, floor });
+    let pin = rig.say(conns[0], "pin_message", &named(room, 3));
+    let (shard, id, _) = rig.loads.pop_front().expect("the count is read");
+    assert!(rig.reply(conns[0], pin).is_none(), "it waits");
+    rig.loaded(shard, id, Err(LoadError::Unavailable));
+    rig.hold_loads = false;
+    rig.run();
+    assert_eq!(code(&rig.reply(conns[0], pin).unwrap()), "STORE_UNAVAILABLE");
+    assert_eq!(pins(&mut rig, conns[0], room, 3), (0, 0, "ok".to_owned()));
 }

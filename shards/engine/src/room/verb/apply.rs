@@ -77,7 +77,6 @@ impl Room {
             Change::Delete { message_id, .. } => {
                 let was_pinned = self.recent(*message_id).is_some_and(Recent::is_pinned);
                 self.pinned_count -= u32::from(was_pinned && self.pinned_count > 0);
-                self.pin_changes += 1;
                 let at = op.at;
                 self.change_message(*message_id, |message| {
                     let state = message.state_mut();
@@ -90,7 +89,6 @@ impl Room {
             }
             Change::Pin { message_id, pinned } => {
                 self.pinned_count = if *pinned { self.pinned_count + 1 } else { self.pinned_count.saturating_sub(1) };
-                self.pin_changes += 1;
                 self.change_message(*message_id, |message| {
                     message.state_mut().pinned = pinned.then_some(seq);
                     message.encode(None);

@@ -170,7 +170,10 @@ impl Room {
         Ok(Decision::Change(Change::Delete { message_id, reason: reason.clone() }))
     }
 
-    fn decide_pin(&self, core: &Core, message_id: Seq, pinned: bool) -> Decided {
+    fn decide_pin(&mut self, core: &mut Core, message_id: Seq, pinned: bool) -> Decided {
+        if !self.knows_pins(core) {
+            return Ok(Decision::Wait);
+        }
         let message = self.live(message_id)?;
         if message.state.as_ref().is_some_and(|state| state.pinned.is_some()) == pinned {
             return Ok(body(pin_reply(pinned), message_seq(self, message_id, self.head)).into());

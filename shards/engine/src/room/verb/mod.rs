@@ -142,6 +142,7 @@ impl Room {
 
     /// What others must wait for while the change is under way.
     fn begin(&mut self, change: &ChangeOp) {
+        self.note_pins(&change.what);
         if let Some(message) = change.what.message_id() {
             self.hold_message(message);
         }
