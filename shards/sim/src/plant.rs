@@ -37,6 +37,8 @@ pub enum Plant {
     ShortThread,
     /// Every member is loaded as a moderator.
     EverybodyModerates,
+    /// Every moderator is loaded as the owner.
+    ManyOwners,
     /// Mutes and bans are not loaded.
     ForgottenSanctions,
     /// Blocks are not loaded.
@@ -61,7 +63,7 @@ pub enum Plant {
 
 impl Plant {
     /// All of them.
-    pub const ALL: [Plant; 27] = {
+    pub const ALL: [Plant; 28] = {
         use Plant::*;
         [
             AckBeforeCommit,
@@ -81,6 +83,7 @@ impl Plant {
             DeletedIsShown,
             ShortThread,
             EverybodyModerates,
+            ManyOwners,
             ForgottenSanctions,
             ForgottenBlocks,
             ForgottenMembers,

@@ -71,10 +71,6 @@ impl RoomModel {
                 }
             }
         }
-        let gone = self.members.iter().find(|(user, role)| !roles.contains_key(user) && *role == "owner");
-        if let Some((owner, _)) = gone {
-            return Err(format!("the owner {owner} has left"));
-        }
         self.members = roles;
         Ok(())
     }
@@ -105,6 +101,11 @@ impl RoomModel {
         let meta = meta_json(&stored.meta);
         if meta != self.meta {
             return Err(format!("settings are stored as {meta}, and the log says {}", self.meta));
+        }
+        let owners: Vec<u64> =
+            self.members.iter().filter(|(_, role)| *role == "owner").map(|(user, _)| *user).collect();
+        if owners != self.owner.into_iter().collect::<Vec<_>>() {
+            return Err(format!("the owner is {:?}, but the members with that role are {owners:?}", self.owner));
         }
         if self.deleted != stored.deleted_at.is_some() {
             return Err("deleted in the log or in the store only".into());

@@ -201,6 +201,11 @@ impl World {
     fn plant_standing(&self, standing: &mut Standing) {
         match self.plant {
             Some(Plant::ForgottenSanctions) => standing.sanctions.clear(),
+            Some(Plant::ManyOwners) => {
+                if let Some(member) = standing.member.as_mut().filter(|member| &*member.role == "moderator") {
+                    member.role = "owner".into();
+                }
+            }
             Some(Plant::EverybodyModerates) => {
                 if let Some(member) = standing.member.as_mut().filter(|member| &*member.role == "member") {
                     member.role = "moderator".into();
