@@ -91,7 +91,7 @@ impl RoomModel {
     fn is_blocked(&self, context: &Context<'_>, actor: u64, at: WallMs) -> bool {
         let others = self.members.keys().filter(|other| **other != actor);
         let since = others.filter_map(|other| context.blocks.get(&(*other, actor)));
-        self.is_pair && since.into_iter().any(|since| at > *since)
+        self.is_of_two && since.into_iter().any(|since| at > *since)
     }
 
     /// Nobody is mentioned who is not named; every member who has long been one is.

@@ -51,7 +51,7 @@ struct Punishment {
 #[derive(Debug)]
 pub struct RoomModel {
     is_dm: bool,
-    is_pair: bool,
+    is_of_two: bool,
     meta: Value,
     metas: Vec<(u64, Value)>,
     owner: Option<u64>,
@@ -187,7 +187,7 @@ impl RoomModel {
         let members = stored.members.values().map(|member| (member.user_id.0, member.role.to_string()));
         RoomModel {
             is_dm: stored.meta.kind == RoomKind::Dm,
-            is_pair: stored.is_pair(),
+            is_of_two: stored.meta.kind == RoomKind::Dm && stored.members.len() == 2,
             meta: meta_json(&stored.meta),
             metas: vec![(0, meta_json(&stored.meta))],
             owner: stored.meta.owner_id.map(|user| user.0),

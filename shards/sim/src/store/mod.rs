@@ -123,11 +123,6 @@ impl StoredRoom {
         self.events.last().map_or(0, |row| row.message_no)
     }
 
-    /// The one conversation of two users.
-    pub fn is_pair(&self) -> bool {
-        self.pair.is_some()
-    }
-
     /// Events that are retained.
     pub fn retained(&self) -> &[EventRow] {
         &self.events[self.floor.0 as usize..]
