@@ -6,7 +6,7 @@ CARGO ?= cargo
 # One target folder for everything; CARGO_TARGET_DIR moves it.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: all run build test rust-test sim-test browser-test lint bench conformance clean
+.PHONY: all run build test rust-test sim-test fuzz browser-test lint bench conformance clean
 
 all: build
 
@@ -24,9 +24,14 @@ rust-test:
 	.ci/tools postgresql
 	$(CARGO) test --workspace --exclude veza-sim
 
-# The guarantees, checked after every step in virtual time: fixed seeds and fresh ones, which are printed.
+# The guarantees, checked after every step in virtual time, with fixed seeds: a red run is red again.
 sim-test:
 	$(CARGO) test -p veza-sim -- --nocapture
+
+# Seeds that nobody has run before, as many as an hour has; the first violation ends it.
+fuzz:
+	$(CARGO) build --release -p veza-sim
+	"$(TARGET)/release/veza-sim" --seed $$(date +%s%N) --seeds 100000 --steps 10000
 
 browser-test:
 	.ci/tools node chromium

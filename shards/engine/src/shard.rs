@@ -96,9 +96,7 @@ impl Shard {
             Input::Revoked(revocation) => self.sessions.revoked(core, revocation),
             Input::DisconnectUser { user_id, code } => self.sessions.disconnect_user(core, user_id, code),
             Input::Retained { room_id, floor } => {
-                if let Some(room) = self.rooms.get(room_id) {
-                    room.retained(core, floor);
-                }
+                self.rooms.retained(core, room_id, floor);
             }
             Input::Tick => self.tick(),
             Input::Drain { reconnect_after_ms } => {

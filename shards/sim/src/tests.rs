@@ -1,7 +1,6 @@
-//! The simulator's own tests: fixed and fresh seeds hold, runs repeat, every verb is driven, and planted faults are found.
+//! The simulator's own tests: fixed seeds hold (fresh ones: `make fuzz`), runs repeat, every verb is driven, and planted faults are found.
 
 use std::collections::BTreeSet;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::{Plant, run};
 
@@ -25,13 +24,6 @@ fn guarantees_hold_on_fixed_seeds_and_every_verb_is_driven() {
     let seen = all_hold(1, SEEDS / 2);
     let missing: Vec<&str> = DRIVEN.split_whitespace().filter(|name| !seen.contains(*name)).collect();
     assert!(missing.is_empty(), "never came: {missing:?}");
-}
-
-#[test]
-fn guarantees_hold_on_fresh_seeds() {
-    let first = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_nanos() as u64;
-    println!("fresh seeds from {first}");
-    all_hold(first, SEEDS / 2);
 }
 
 #[test]

@@ -220,7 +220,7 @@ impl Room {
         self.message_no = self.message_no.max(state.message_no);
         self.member_count = state.member_count;
         self.meta = state.meta;
-        self.floor = state.floor;
+        self.floor = self.floor.max(state.floor);
         self.roles = state.roles;
         self.pinned_count = state.pinned_count;
         self.pins = match self.pins {

@@ -83,7 +83,7 @@ impl Room {
         more: bool,
     ) -> ReplyBody {
         self.scrub(records);
-        let visible = records.iter().filter(|record| record.row.seq <= at);
+        let visible = records.iter().filter(|record| record.row.seq <= at && record.row.seq > self.floor);
         self.history_body(at, visible, more, |out, record| message_for(out, record, reader))
     }
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::{Room, Waiting, Work};
 use crate::core::{Core, LoadFor, overloaded, store_unavailable};
-use crate::id::{RoomId, UserId};
+use crate::id::{RoomId, Seq, UserId};
 use crate::journal::Key;
 use crate::map::Map;
 use crate::peer::{PeerMessage, ResumeVerdict};
@@ -25,6 +25,8 @@ pub struct Rooms {
     late_blocks: Vec<(RoomId, (UserId, UserId), bool)>,
     /// Rooms that are read again: their turns are not in the journal's lanes.
     held: Vec<RoomId>,
+    /// What retention has removed while the room was being read: the answer may be from before.
+    floors: Map<RoomId, Seq>,
 }
 
 #[derive(Debug)]
@@ -100,12 +102,16 @@ impl Rooms {
             Some(Slot::Loading(_)) => {}
         }
         let Some(Slot::Loading(waiting)) = self.map.remove(&room_id) else { unreachable!("matched above") };
+        let floor = self.floors.remove(&room_id);
         if !matches!(result, Ok(Some(_))) {
             self.late_blocks.retain(|late| late.0 != room_id);
         }
         match result {
             Ok(Some(state)) => {
                 let mut room = Room::new(*state, core);
+                if let Some(floor) = floor {
+                    room.retained(core, floor);
+                }
                 for user in asked {
                     room.members.entry(*user).or_insert(None);
                 }
@@ -125,6 +131,17 @@ impl Rooms {
                     refuse(core, room_id, work, store_unavailable());
                 }
             }
+        }
+    }
+
+    /// Retention has removed a room's events up to this one.
+    pub fn retained(&mut self, core: &mut Core, room_id: RoomId, floor: Seq) {
+        match self.map.get_mut(&room_id) {
+            Some(Slot::Ready(room)) => room.retained(core, floor),
+            Some(Slot::Loading(_)) => {
+                self.floors.insert(room_id, floor);
+            }
+            None => {}
         }
     }
 

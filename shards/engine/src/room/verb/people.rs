@@ -3,7 +3,7 @@
 use super::message::plain;
 use super::rows::ends_membership;
 use super::{Change, Decided, Decision};
-use crate::core::{Core, RoomQuery, body, error};
+use crate::core::{Core, RoomQuery, body, error, overloaded};
 use crate::id::UserId;
 use crate::input::Role;
 use crate::peer::{Caller, ReplyBody};
@@ -132,6 +132,10 @@ impl Room {
             return Err(no_member());
         }
         self.require_above(caller, user_id)?;
+        if sanction.sanction_id == 0 {
+            // The caller's home had no id to give; refused here, in the order of the room's answers.
+            return Err(overloaded());
+        }
         if ends_membership(sanction.kind) {
             self.require_not_owner(user_id)?;
         }
