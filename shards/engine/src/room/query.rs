@@ -238,6 +238,10 @@ impl Room {
     /// The sanction to be lifted was read.
     fn lift_loaded(&mut self, core: &mut Core, origin: Origin, caller: Caller, row: Option<Box<SanctionRow>>) {
         let sanction_id = row.as_ref().map_or(0, |row| row.sanction_id);
+        if row.as_ref().is_some_and(|row| self.locked.contains_key(&row.user_id)) {
+            // A sanction of this user is being committed or lifted: it is read again when memory knows of it.
+            return self.start_query(core, origin, caller, Load::Sanction { sanction_id }, RoomQuery::Lift);
+        }
         let outcome = match self.lift(core, &caller, row) {
             Ok(Some(change)) => return self.push_change(core, origin, caller, change),
             Ok(None) => Ok(lifted_body(self, sanction_id)),
