@@ -161,7 +161,8 @@ impl Run {
 
     async fn make_mixed(self, server: Server, pg: Option<TestPg>) -> Result<Report, String> {
         let plan = self.plan.clone();
-        let (shared, crew) = Crew::begin(&server, &plan).await?;
+        let begun = Crew::begin(&server, &plan).await;
+        let (shared, crew) = begun.map_err(|reason| format!("{reason}; the server's log ends\n{}", server.log()))?;
         let mut rig = Rig::new(self, server, pg, shared);
         rig.do_harm().await?;
         rig.shared.stop.send_replace(true);
