@@ -122,7 +122,9 @@ impl Run {
     /// What kept it from being made at all; broken guarantees are in the report.
     pub async fn make(self) -> Result<Report, String> {
         let pg = block_in_place(|| (self.store == Store::Postgres).then(TestPg::start));
-        let options = Options { database: pg.as_ref().map(TestPg::url), ..Options::unlimited() };
+        // Refusals for being over a limit are none of what is looked for here.
+        let limits = [("limits.max_pins_per_room", "0"), ("limits.max_reactions_per_message", "0")];
+        let options = Options { database: pg.as_ref().map(TestPg::url), ..Options::unlimited().and(&limits) };
         let server = block_in_place(|| Server::start(options));
         match self.load {
             Load::Sends => self.make_sends(server, pg).await,
