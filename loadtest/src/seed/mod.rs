@@ -322,6 +322,9 @@ pub fn write(url: &str, plan: &Plan) -> Result<(), String> {
 
 fn migrate(url: &str) -> Result<(), String> {
     let mut command = Command::new(binary());
+    for (key, _) in std::env::vars().filter(|(key, _)| key.starts_with("VEZA_")) {
+        command.env_remove(key);
+    }
     command.arg("migrate").env("VEZA_DATABASE__URL", url).env("VEZA_SECURITY__JWT_SECRET", SECRET);
     let output = command.output().map_err(|error| format!("the server's binary: {error}"))?;
     let error = || String::from_utf8_lossy(&output.stderr).into_owned();

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::pin::pin;
 use tokio_postgres::{Client, NoTls};
 
-/// Bytes of a table that go in one COPY.
+/// Bytes of a table at which all are written.
 const CHUNK: usize = 16 << 20;
 
 /// Rows on their way into one table.
@@ -20,8 +20,8 @@ impl Table {
         Table { copy, rows: String::new() }
     }
 
-    async fn flush(&mut self, client: &Client, least: usize) -> Result<(), tokio_postgres::Error> {
-        if self.rows.len() < least.max(1) {
+    async fn flush(&mut self, client: &Client) -> Result<(), tokio_postgres::Error> {
+        if self.rows.is_empty() {
             return Ok(());
         }
         let mut sink = pin!(client.copy_in(self.copy).await?);
@@ -53,7 +53,7 @@ async fn fill(client: &Client, plan: &Plan, maker: &Maker) -> Result<(), tokio_p
         let name = user_name(user);
         let _ = writeln!(users.rows, "{user}\t\t{name}\t{name}\t{name}\t{}", super::BEGIN_MS);
     }
-    users.flush(client, 0).await?;
+    users.flush(client).await?;
     let mut tables = [
         Table::new(
             "COPY rooms (room_id, epoch, created_at, read_checkpoint, creator_id, owner_id, member_count, max_members, \
@@ -71,13 +71,12 @@ async fn fill(client: &Client, plan: &Plan, maker: &Maker) -> Result<(), tokio_p
     ];
     for id in maker.rooms() {
         add(&mut tables, &maker.room(id));
-        for table in &mut tables {
-            table.flush(client, CHUNK).await?;
+        // In their order: members refer to rooms.
+        if tables.iter().any(|table| table.rows.len() > CHUNK) {
+            flush(client, &mut tables).await?;
         }
     }
-    for table in &mut tables {
-        table.flush(client, 0).await?;
-    }
+    flush(client, &mut tables).await?;
     let next = maker.rooms().end() + 1;
     client
         .batch_execute(&format!(
@@ -87,6 +86,13 @@ async fn fill(client: &Client, plan: &Plan, maker: &Maker) -> Result<(), tokio_p
             plan.users
         ))
         .await
+}
+
+async fn flush(client: &Client, tables: &mut [Table; 6]) -> Result<(), tokio_postgres::Error> {
+    for table in tables {
+        table.flush(client).await?;
+    }
+    Ok(())
 }
 
 fn add([rooms, members, events, reactions, counts, mentions]: &mut [Table; 6], room: &Room) {
