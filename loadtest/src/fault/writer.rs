@@ -15,6 +15,8 @@ use tokio_tungstenite::tungstenite::Message;
 
 /// How long a retryable refusal waits when the server names no time.
 const RETRY: Duration = Duration::from_millis(100);
+/// Connections tried before everything is sent once more.
+const SEND_AGAIN_ATTEMPTS: u32 = 200;
 
 #[derive(Clone, Debug)]
 struct Pending {
@@ -181,7 +183,16 @@ fn read_ack(frame: &Frame, room: u64, violations: &mut Violations) -> Option<(Ac
 
 /// Sends everything that a user sent once more: each must get its first answer, marked as a duplicate.
 pub(super) async fn send_again(shared: &Shared, token: &str, mine: &[(String, u64)]) -> Result<(), String> {
-    let mut socket = connect(shared, token).await.ok_or("no connection for sending again")?;
+    let mut attempts = 0;
+    let mut socket = loop {
+        // The database may have been killed a moment ago: then a connection is refused as long as nobody can be looked up.
+        match connect(shared, token).await {
+            Some(socket) => break socket,
+            None if attempts < SEND_AGAIN_ATTEMPTS => attempts += 1,
+            None => return Err("no connection for sending again".to_owned()),
+        }
+        tokio::time::sleep(RETRY).await;
+    };
     let mut violations = Violations::default();
     for (chunk_number, chunk) in mine.chunks(64).enumerate() {
         let first_id = (chunk_number * 64) as u64;

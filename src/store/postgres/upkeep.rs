@@ -20,9 +20,13 @@ use crate::store::report::wall_now;
 
 /// From the first event that is not indexed to the round that does it: many at a time cost less.
 const GATHER: Duration = Duration::from_millis(200);
-/// While batches wait, the index takes no more than one message in this time: 6,600 a second. Sending goes before; beyond
-/// that rate the index falls behind and catches up later.
+/// While batches wait, the index takes no more than one message in this time: 6,600 a second.
 const INDEX_PACE: Duration = Duration::from_micros(150);
+/// The same while more than [`FLOOD`] events a second are committed: sending goes before; the index falls behind and
+/// catches up later.
+const INDEX_PACE_FLOODED: Duration = Duration::from_micros(500);
+/// Events in a second beyond which the index does not try to keep up.
+const FLOOD: u64 = 6_000;
 /// A step of removing is followed by so many times its duration without one.
 const REST: u32 = 3;
 /// After a failure.
@@ -51,6 +55,7 @@ pub(super) async fn run(context: Arc<Context>, mut requests: mpsc::UnboundedRece
         next_pass: Instant::now().checked_add(context.upkeep_every),
         rest: None,
         index_rest: None,
+        committed: None,
     };
     loop {
         let connected = async {
@@ -87,6 +92,8 @@ struct Upkeep {
     rest: Option<Instant>,
     /// No round of the index before.
     index_rest: Option<Instant>,
+    /// When a round of the index began last, and the events committed by then.
+    committed: Option<(Instant, u64)>,
 }
 
 impl Upkeep {
@@ -136,7 +143,12 @@ impl Upkeep {
         index::step(context, session).await?;
         let indexed = context.meter.search_indexed.load(Relaxed) - before;
         let busy = context.meter.batches_waiting.load(Relaxed) > 0;
-        let pace = INDEX_PACE.saturating_mul(u32::try_from(indexed).unwrap_or(u32::MAX));
+        let committed = context.meter.events.load(Relaxed);
+        let (then, count) = self.committed.replace((begun, committed)).unwrap_or((begun, committed));
+        let per_second =
+            (committed - count) * 1000 / u64::try_from((begun - then).as_millis()).unwrap_or(u64::MAX).max(1);
+        let pace = if per_second > FLOOD { INDEX_PACE_FLOODED } else { INDEX_PACE };
+        let pace = pace.saturating_mul(u32::try_from(indexed).unwrap_or(u32::MAX));
         self.index_rest = begun.checked_add(pace).filter(|_| busy);
         Ok(())
     }
