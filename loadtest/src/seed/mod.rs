@@ -20,7 +20,7 @@ const MEMBERS_MAX: usize = 30;
 const MESSAGES_MAX: usize = 20;
 /// Members of the big room, at most.
 const BIG_MEMBERS_MAX: usize = 1_000;
-/// Pinned messages of a room.
+/// Pinned messages of a room, the oldest.
 const PINS_MAX: usize = 20;
 const EMOJI: [&str; 4] = ["👍", "❤️", "🎉", ":shipit:"];
 
@@ -121,6 +121,7 @@ pub struct Room {
     /// The first one owns it.
     pub members: Vec<Member>,
     deleted: u64,
+    pins: usize,
 }
 
 impl Room {
@@ -185,6 +186,7 @@ impl Maker {
             reactions: BTreeMap::new(),
             members: Vec::new(),
             deleted: 0,
+            pins: 0,
         };
         let mut scribe = Scribe { room: &mut room, dice: &mut dice, words: &self.words, members: &ids };
         for _ in 0..messages {
@@ -246,9 +248,7 @@ impl Scribe<'_> {
         match self.dice.below(100) {
             0..2 => self.edit(seq),
             2 => self.delete(seq),
-            3 if self.room.events.iter().rev().take(2000).filter(|event| event.is_pinned()).count() < PINS_MAX => {
-                self.pin(seq);
-            }
+            3 if self.room.pins < PINS_MAX => self.pin(seq),
             _ => {}
         }
     }
@@ -304,6 +304,7 @@ impl Scribe<'_> {
         let seq = event.seq;
         self.room.events.push(event);
         self.at(message).pinned_seq = Some(seq);
+        self.room.pins += 1;
     }
 }
 
