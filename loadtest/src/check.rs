@@ -2,7 +2,7 @@
 //!
 //! The workload gives each message a content of its own, so that content names the message.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 
 /// What a writer was told about one message.
@@ -24,7 +24,7 @@ pub struct Sent {
 }
 
 /// What went wrong; the first few are kept in words, all are counted.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Violations {
     /// How many.
     pub count: u64,

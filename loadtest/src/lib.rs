@@ -12,6 +12,7 @@ pub mod http;
 pub mod pg;
 pub mod process;
 pub mod raw;
+pub mod result;
 pub mod seed;
 pub mod server;
 pub mod testing;
