@@ -9,6 +9,7 @@ pub mod drive;
 pub mod fault;
 pub mod frame;
 pub mod http;
+pub mod load;
 pub mod pg;
 pub mod process;
 pub mod raw;

@@ -23,8 +23,10 @@ pub mod latency {
     pub const DELIVERY: &str = "delivery";
     /// From the beginning of a TCP connection to `auth_success`.
     pub const CONNECT: &str = "connect";
-    /// From the beginning of a returning connection to the last event that was missed.
+    /// From the time at which a client wanted back to the last event that it had missed.
     pub const RESUME: &str = "resume";
+    /// From the intended time of sending to the real one: what the generator itself was late.
+    pub const LATE: &str = "late";
 }
 
 /// One run.
