@@ -172,6 +172,9 @@ pub enum PeerMessage {
     Unlist { conn: ConnId, user_id: UserId, room_id: RoomId },
     /// A command.
     Command { origin: Origin, caller: Caller, session_id: Box<str>, expires_at: i64, command: Box<Command> },
+    /// A command about a room that is refused before it gets there, while others of the connection are under way: the
+    /// error takes their way, so that it stays behind their answers.
+    Refused { origin: Origin, caller: Caller, room_id: RoomId, error: Box<CommandError> },
     /// One part of a `resume`: `part` is its index.
     ResumeRoom { conn: ConnId, caller: Caller, ticket: u64, part: u32, at: ResumePoint },
 
@@ -188,6 +191,8 @@ pub enum PeerMessage {
     // --- user's home → room's home
     /// A command about a room.
     RoomCommand { origin: Origin, caller: Caller, command: Box<Command> },
+    /// An error of that connection, in its turn.
+    RoomRefused { origin: Origin, caller: Caller, room_id: RoomId, error: Box<CommandError> },
     /// One part of a `resume`.
     RoomResume { conn: ConnId, caller: Caller, ticket: u64, part: u32, at: ResumePoint },
     /// A connection is gone.

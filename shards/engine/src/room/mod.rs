@@ -62,6 +62,8 @@ fn content_of(command: &Command) -> Option<&str> {
 pub enum Work {
     /// A client's command.
     Command { origin: Origin, caller: Caller, command: Box<Command> },
+    /// The error of a command that was refused on its way; it has its turn like the others.
+    Refused { origin: Origin, caller: Caller, error: Box<CommandError> },
     /// One part of a `resume`.
     Resume { conn: ConnId, caller: Caller, ticket: u64, part: u32, at: ResumePoint },
     /// The room was just created (or had been: `duplicate`) by this command.
@@ -73,7 +75,7 @@ pub enum Work {
 impl Work {
     fn asker(&self) -> Asker {
         match self {
-            Work::Command { origin, .. } | Work::Created { origin, .. } => origin.asker,
+            Work::Command { origin, .. } | Work::Created { origin, .. } | Work::Refused { origin, .. } => origin.asker,
             Work::Resume { conn, .. } | Work::Page { conn, .. } => Asker::Conn(*conn),
         }
     }
@@ -83,7 +85,8 @@ impl Work {
             Work::Command { caller, .. } | Work::Resume { caller, .. } | Work::Created { caller, .. } => {
                 Some(caller.user_id)
             }
-            Work::Page { .. } => None,
+            // Whoever it is: an error asks for no rights.
+            Work::Refused { .. } | Work::Page { .. } => None,
         }
     }
 

@@ -104,6 +104,10 @@ impl Room {
     }
 
     fn judge(&mut self, core: &mut Core, work: Work) -> Verdict {
+        if let Work::Refused { origin, caller, error } = work {
+            self.answer(core, caller.user_id, origin, Err(error), None);
+            return None;
+        }
         let caller_id = work.caller_id().expect("pages are served before");
         if self.deleted && !matches!(work, Work::Created { .. }) {
             // Whoever was a member is still known as one: nothing of the room is his any more.
@@ -125,7 +129,7 @@ impl Room {
                 self.answer_created(core, origin, &caller, duplicate);
                 None
             }
-            Work::Page { .. } => unreachable!("served before"),
+            Work::Refused { .. } | Work::Page { .. } => unreachable!("served before"),
         }
     }
 

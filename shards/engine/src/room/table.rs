@@ -53,7 +53,11 @@ impl Rooms {
                     waiting.push_back(Waiting { work, since: core.now.mono });
                 }
             }
-            None => self.start(core, room_id, work),
+            // Nothing is under way there that an error could overtake.
+            None => match work {
+                Work::Refused { origin, error, .. } => core.reply(origin, Err(error), None),
+                work => self.start(core, room_id, work),
+            },
         }
     }
 
@@ -281,6 +285,7 @@ impl Rooms {
 pub(super) fn refuse(core: &mut Core, room_id: RoomId, work: Work, error: Box<CommandError>) {
     match work {
         Work::Command { origin, .. } | Work::Created { origin, .. } => core.reply(origin, Err(error), None),
+        Work::Refused { origin, error, .. } => core.reply(origin, Err(error), None),
         Work::Resume { conn, ticket, part, .. } => {
             let reason = if error.code == ErrorCode::RoomNotFound { "not_found" } else { UNAVAILABLE };
             let head = crate::id::Seq(0);

@@ -4,7 +4,7 @@ use super::{Phase, Resuming, Sessions, command_rate, pong};
 use crate::core::{Core, error, overloaded};
 use crate::effect::Effect;
 use crate::fanout::{Frame, FrameClass};
-use crate::id::ConnId;
+use crate::id::{ConnId, RoomId};
 use crate::input::VerifyFor;
 use crate::peer::{Asker, Origin, PeerMessage};
 use crate::user::rate_limited;
@@ -23,13 +23,17 @@ impl Sessions {
         let stranger = matches!(session.phase, Phase::Anonymous);
         let allowed = session.commands.take(rate, now);
         let parsed = self.parser.parse(text);
+        let room_id = parsed.room_id.or_else(|| parsed.command.as_ref().ok().and_then(Command::room_id));
         if let Err(wait_ms) = allowed {
-            return self.send_error(core, conn, parsed.id.as_ref(), &rate_limited(wait_ms));
+            return self.refuse_in_turn(core, conn, parsed.id, room_id, rate_limited(wait_ms));
         }
         match parsed.command {
             // Who has not authenticated is told that first, whatever else is wrong with the command.
             Err(_) if stranger && parsed.kind.is_some_and(|kind| kind != CommandType::Authenticate) => {
                 self.send_error(core, conn, parsed.id.as_ref(), &unauthenticated());
+            }
+            Err(error) if room_id.is_some() => {
+                self.refuse_in_turn(core, conn, parsed.id, room_id, Box::new(error));
             }
             Err(error) => self.bad_frame(core, conn, parsed.id.as_ref(), &error),
             Ok(command) => {
@@ -37,6 +41,32 @@ impl Sessions {
                 self.arrived(core, conn, parsed.id, command);
             }
         }
+    }
+
+    /// Answers with an error; behind the answers that are under way, if it is about a room.
+    fn refuse_in_turn(
+        &mut self,
+        core: &mut Core,
+        conn: ConnId,
+        id: Option<RequestId>,
+        room_id: Option<RoomId>,
+        error: Box<CommandError>,
+    ) {
+        let Some(session) = self.get(conn) else { return };
+        match (&session.phase, room_id) {
+            (Phase::Ready(user), Some(room_id)) if session.inflight > 0 && !session.defers() => {
+                let caller = user.caller.clone();
+                let home = caller.user_id.home(core.shards);
+                if core.peer_has_room(home) {
+                    session.inflight += 1;
+                    let origin = Origin { asker: Asker::Conn(conn), id };
+                    core.send(home, PeerMessage::Refused { origin, caller, room_id, error });
+                    return self.restrain(core, conn);
+                }
+            }
+            _ => {}
+        }
+        self.send_error(core, conn, id.as_ref(), &error);
     }
 
     fn bad_frame(&mut self, core: &mut Core, conn: ConnId, id: Option<&RequestId>, error: &CommandError) {
@@ -131,7 +161,7 @@ impl Sessions {
             if !known && most > 0 && session.subscribed() as u32 + session.subscribing >= most {
                 let mut error = error(ErrorCode::InvalidRequest, "too many subscriptions on this connection");
                 error.field = room_id.map(|_| "room_id");
-                return self.send_error(core, conn, id.as_ref(), &error);
+                return self.refuse_in_turn(core, conn, id, room_id, error);
             }
             session.subscribing += u32::from(!known);
         }

@@ -5,7 +5,7 @@ use crate::core::LoadFor;
 use crate::peer::PeerMessage;
 use crate::room::Work;
 use crate::store::{LoadError, Loaded};
-use crate::user::{UserCommand, set_block};
+use crate::user::{UserCommand, refused, set_block};
 
 impl Shard {
     pub(super) fn peer(&mut self, message: PeerMessage) {
@@ -30,6 +30,10 @@ impl Shard {
             M::RoomCommand { origin, caller, command } => {
                 let Some(room_id) = command.room_id() else { unreachable!("only commands about rooms come here") };
                 self.room_work(room_id, Work::Command { origin, caller, command });
+            }
+            M::Refused { origin, caller, room_id, error } => refused(core, origin, caller, room_id, error),
+            M::RoomRefused { origin, caller, room_id, error } => {
+                self.room_work(room_id, Work::Refused { origin, caller, error });
             }
             M::RoomResume { conn, caller, ticket, part, at } => {
                 self.room_work(at.room_id, Work::Resume { conn, caller, ticket, part, at });

@@ -168,7 +168,10 @@ impl Users {
     /// Takes in a command: what is about a room goes on to its home.
     pub fn command(&mut self, core: &mut Core, request: UserCommand) {
         if let Err(error) = self.check_rate(core, &request) {
-            return core.reply(request.origin, Err(error), None);
+            return match (request.origin.asker, request.command.room_id()) {
+                (Asker::Conn(_), Some(room_id)) => refused(core, request.origin, request.caller, room_id, error),
+                _ => core.reply(request.origin, Err(error), None),
+            };
         }
         let UserCommand { origin, caller, session_id, expires_at, mut command } = request;
         if let Command::SanctionUser(sanction) = &mut *command {
@@ -319,6 +322,16 @@ impl Users {
                 || now.since(user.used) < USER_IDLE_US
         });
         core.stats.users_online = self.map.values().filter(|user| !user.conns.is_empty()).count() as u64;
+    }
+}
+
+/// An error on its way to where the answers to the connection's other commands about this room come from.
+pub fn refused(core: &mut Core, origin: Origin, caller: Caller, room_id: RoomId, error: Box<CommandError>) {
+    let home = room_id.home(core.shards);
+    if core.peer_has_room(home) {
+        core.send(home, PeerMessage::RoomRefused { origin, caller, room_id, error });
+    } else {
+        core.reply(origin, Err(error), None);
     }
 }
 

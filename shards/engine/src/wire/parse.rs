@@ -22,6 +22,7 @@ pub use rooms::{BUILT_IN_ROLES, ROLE_CHARS_MAX};
 
 use super::json::{push_string, push_uint};
 use super::{Command, CommandError, CommandType, ErrorCode, RequestId};
+use crate::id::RoomId;
 use fields::{Field, Object};
 use simd_json::{Buffers, INPUT_PADDING, Node, StaticNode, Tape};
 
@@ -54,6 +55,8 @@ pub struct Parsed {
     pub id: Option<RequestId>,
     /// The command's name, if it is a known one.
     pub kind: Option<CommandType>,
+    /// The room that a wrong command names all the same: its error has a place among the room's answers.
+    pub room_id: Option<RoomId>,
     /// The command, or `INVALID_JSON`, `INVALID_REQUEST` or `UNKNOWN_TYPE`.
     pub command: Result<Command, CommandError>,
 }
@@ -152,8 +155,15 @@ fn read_envelope(envelope: Object<'_>) -> Parsed {
         return failed(id, CommandError::new(ErrorCode::UnknownType, "no such command"));
     };
     let data = data.opt(|data| data.object());
+    let named = data.as_ref().ok().copied().flatten();
     let command = data.and_then(|data| commands::read(kind, data.unwrap_or(Object::EMPTY)));
-    Parsed { id, kind: Some(kind), command }
+    let room_id = named.filter(|_| command.is_err()).and_then(room_of);
+    Parsed { id, kind: Some(kind), room_id, command }
+}
+
+fn room_of(data: Object<'_>) -> Option<RoomId> {
+    let [room_id] = data.pick(["room_id"]);
+    room_id.id().ok().map(RoomId)
 }
 
 fn read_id(id: Field<'_>) -> Result<RequestId, CommandError> {
@@ -182,7 +192,7 @@ fn into_text(raw: Vec<u8>) -> Box<str> {
 }
 
 fn failed(id: Option<RequestId>, error: CommandError) -> Parsed {
-    Parsed { id, kind: None, command: Err(error) }
+    Parsed { id, kind: None, room_id: None, command: Err(error) }
 }
 
 fn invalid_json(message: &'static str) -> CommandError {

@@ -15,7 +15,11 @@ use crate::edge::Edge;
 fn asker(message: &PeerMessage) -> Option<Asker> {
     use PeerMessage as M;
     match message {
-        M::Command { origin, .. } | M::RoomCommand { origin, .. } | M::RoomCreated { origin, .. } => Some(origin.asker),
+        M::Command { origin, .. }
+        | M::Refused { origin, .. }
+        | M::RoomCommand { origin, .. }
+        | M::RoomRefused { origin, .. }
+        | M::RoomCreated { origin, .. } => Some(origin.asker),
         M::ResumeRoom { conn, .. } | M::RoomResume { conn, .. } | M::ReplayPage { conn, .. } => {
             Some(Asker::Conn(*conn))
         }

@@ -38,7 +38,7 @@ impl World {
 
     fn answer(&mut self, client: usize, id: u64, kind: &str, data: &Value) -> Checked {
         let code = if kind == "error" { data["code"].as_str().unwrap_or("") } else { "" };
-        let overtaking = ["OVERLOADED", "STORE_UNAVAILABLE", "INVALID_REQUEST", "RATE_LIMIT_EXCEEDED", "DRAINING"];
+        let overtaking = ["OVERLOADED", "STORE_UNAVAILABLE", "DRAINING"];
         let overtakes = overtaking.contains(&code);
         let Question { asked, step } = self.clients[client].answered(id, overtakes)?;
         if kind == "error" {

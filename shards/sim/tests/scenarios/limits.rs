@@ -151,3 +151,39 @@ fn full_queues_refuse_before_anything_happens() {
     let stats = rig.shards[0].stats();
     assert_eq!((stats.journal_ops, stats.journal_bytes), (0, 0));
 }
+
+/// Errors that are known before a command gets to its room wait for the answers of what was sent to it before.
+#[test]
+fn a_refused_command_is_answered_in_its_turn() {
+    for (shards, limited) in [(1, false), (2, false), (1, true), (2, true)] {
+        let mut rig = Rig::new(shards, |limits| {
+            if limited {
+                (limits.max_messages_per_minute, limits.messages_burst) = (60, 2);
+            }
+        });
+        let (ada, bob) = (rig.connect(0, "ada"), rig.connect(shards as usize - 1, "bob"));
+        let room = rig.room(ada);
+        rig.ask(bob, "join_room", &format!(r#"{{"room_id":{room}}}"#));
+        let dm = rig.ask(ada, "create_dm", r#"{"user_id":2}"#)["data"]["conversation_id"].as_u64().unwrap();
+        for (conn, place) in [(ada, room), (bob, room), (bob, dm)] {
+            rig.pass(5); // the rate allows a burst again
+            rig.frames(conn);
+            rig.hold_batches = true;
+            let ids: Vec<u64> = ["x", "y", if limited { "z" } else { "" }]
+                .map(|content| {
+                    rig.say(conn, "send_message", &format!(r#"{{"room_id":{place},"content":"{content}"}}"#))
+                })
+                .into();
+            rig.hold_batches = false;
+            rig.run();
+            let answers: Vec<(u64, String)> = rig
+                .frames(conn)
+                .iter()
+                .filter_map(|frame| Some((frame["id"].as_u64()?, code(frame).to_owned())))
+                .collect();
+            let refusal = if limited { "RATE_LIMIT_EXCEEDED" } else { "INVALID_REQUEST" };
+            let expected = ids.into_iter().zip(["ok", "ok", refusal].map(str::to_owned));
+            assert_eq!(answers, expected.collect::<Vec<_>>(), "{shards} shards, room {place}");
+        }
+    }
+}
