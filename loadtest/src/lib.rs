@@ -13,6 +13,7 @@ pub mod load;
 pub mod pg;
 pub mod process;
 pub mod raw;
+pub mod report;
 pub mod result;
 pub mod seed;
 pub mod server;

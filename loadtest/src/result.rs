@@ -62,6 +62,9 @@ pub struct RunResult {
     pub cpu: Cpu,
     /// Differences of the server's counters (per name, summed over shards) and the last values of its gauges.
     pub server: BTreeMap<String, f64>,
+    /// The fraction of the measured time in which each shard's pump was busy; empty where the server does not say.
+    #[serde(default)]
+    pub shard_busy: Vec<f64>,
     /// Of the guarantees, over the whole run and the comparison of histories at its end.
     pub violations: Violations,
     /// Events that the checker has looked at; a run that checks nothing proves nothing.
@@ -215,6 +218,17 @@ impl RunResult {
     /// Guarantees and thresholds held, and there was something to check.
     pub fn passed(&self) -> bool {
         self.violations.count == 0 && self.checked_events > 0 && self.thresholds.iter().all(|threshold| threshold.held)
+    }
+
+    /// The seconds that count.
+    pub fn measured(&self) -> impl Iterator<Item = &Second> {
+        self.series.iter().filter(|second| second.measured)
+    }
+
+    /// A value of the server by its name in `/metrics`, with or without the prefix.
+    pub fn server(&self, name: &str) -> Option<f64> {
+        let bare = name.strip_prefix("veza_").unwrap_or(name);
+        self.server.get(bare).or_else(|| self.server.get(&format!("veza_{bare}"))).copied()
     }
 
     /// Reads a result.

@@ -1,0 +1,31 @@
+//! What is made of a [`RunResult`]: judgements, a line of progress, JSON, pages with plots, comparisons, and the search
+//! for the limit. Everything here reads the result format and nothing else, so that it can be tested without a server.
+
+mod assert;
+#[cfg(test)]
+mod examples;
+mod format;
+mod progress;
+mod summary;
+
+pub use assert::{Assertion, judge};
+pub use progress::Progress;
+pub use summary::summary;
+
+use crate::result::RunResult;
+use std::path::Path;
+
+/// Writes a result for machines: `compare` and `RunResult::read` take it.
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn write_json(run: &RunResult, path: &Path) -> Result<(), String> {
+    let mut text = serde_json::to_string_pretty(run).map_err(|error| error.to_string())?;
+    text.push('\n');
+    write(path, &text)
+}
+
+/// Writes a text file, with its path in the error.
+fn write(path: &Path, text: &str) -> Result<(), String> {
+    std::fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
+}

@@ -1,0 +1,104 @@
+//! What a run says at its end, in a terminal.
+
+use super::assert::value;
+use super::format;
+use crate::result::RunResult;
+use std::fmt::Write as _;
+
+/// The result in a few lines.
+pub fn summary(run: &RunResult) -> String {
+    let mut text = String::new();
+    let rate = |name| value(run, name).map_or_else(|| "–".into(), format::number);
+    let _ = writeln!(
+        text,
+        "{}: {} connections in {} rooms, {} s measured: {} sends/s of {} offered, {} acks/s, {} deliveries/s",
+        run.scenario,
+        format::count(run.connections),
+        format::count(run.rooms),
+        format::number(run.measured_s),
+        rate("sends_per_s"),
+        rate("offered_per_s"),
+        rate("acknowledged_per_s"),
+        rate("deliveries_per_s")
+    );
+    for (name, of) in &run.latency {
+        let time = |us: u64| format::time(us as f64);
+        let _ = writeln!(
+            text,
+            "{name}: p50 {}, p90 {}, p99 {}, p99.9 {}, max {} ({} values)",
+            time(of.p50_us),
+            time(of.p90_us),
+            time(of.p99_us),
+            time(of.p999_us),
+            time(of.max_us),
+            format::count(of.count)
+        );
+    }
+    costs(run, &mut text);
+    let _ = writeln!(text, "errors: {}; closes: {}", list(&run.counts.errors), list(&run.counts.closes));
+    let _ = writeln!(
+        text,
+        "checked {} events: {} violations",
+        format::count(run.checked_events),
+        format::count(run.violations.count)
+    );
+    run.violations.first.iter().for_each(|violation| text += &format!("  {violation}\n"));
+    for threshold in &run.thresholds {
+        let held = if threshold.held { "holds" } else { "DOES NOT HOLD" };
+        let value = threshold.value.map_or_else(|| "no such value in this run".into(), format::number);
+        let _ = writeln!(text, "{}: {held} ({value})", threshold.text);
+    }
+    run.notes.iter().for_each(|note| text += &format!("note: {note}\n"));
+    text
+}
+
+/// CPU of all parties side by side, so that nobody takes one for the other.
+fn costs(run: &RunResult, text: &mut String) {
+    let mut parts = Vec::new();
+    for (name, unit) in [
+        ("server.cores", "cores of the server"),
+        ("database.cores", "of the database"),
+        ("generator.cores", "of the load generator"),
+        ("server.cpu_us_per_delivery", "µs of the server per delivery"),
+        ("server.cpu_us_per_send", "per acknowledged send"),
+    ] {
+        if let Some(value) = value(run, name) {
+            parts.push(format!("{} {unit}", format::number(value)));
+        }
+    }
+    if let Some(bytes) = value(run, "server.rss") {
+        parts.push(format!("{} resident", format::bytes(bytes)));
+    }
+    let _ = writeln!(text, "CPU: {}", parts.join(", "));
+}
+
+fn list(of: &std::collections::BTreeMap<String, u64>) -> String {
+    let list: Vec<String> = of.iter().map(|(name, count)| format!("{name} {}", format::count(*count))).collect();
+    if list.is_empty() { "none".into() } else { list.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::{examples, judge};
+
+    #[test]
+    fn says_what_was_measured_and_what_broke() {
+        let mut run = examples::run();
+        run.violations.add("room 7: seq 9 after 7".into());
+        judge(&mut run, &["ack.p99<10ms".parse().expect("good"), "errors==0".parse().expect("good")]);
+        let text = summary(&run);
+        for part in [
+            "chat: 1,000 connections in 100 rooms, 10 s measured: 1,000 sends/s",
+            "ack: p50 1 ms, p90 3 ms, p99 9 ms, p99.9 20 ms, max 30 ms (10,000 values)",
+            "0.45 cores of the server, 0.2 of the database, 0.3 of the load generator, 50 µs of the server per delivery",
+            "150 MB resident",
+            "errors: OVERLOADED 3; closes: 3002 1",
+            "checked 90,000 events: 1 violations\n  room 7: seq 9 after 7",
+            "ack.p99<10ms: holds (9)",
+            "errors==0: DOES NOT HOLD (3)",
+        ] {
+            assert!(text.contains(part), "{part} is not in\n{text}");
+        }
+    }
+}
