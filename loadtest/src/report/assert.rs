@@ -67,8 +67,7 @@ const UNITS: [(&str, Dimension, f64); 13] = [
 type Value = fn(&RunResult) -> Option<f64>;
 type Statistic = (&'static str, Dimension, fn(&Latency) -> u64);
 
-const LATENCIES: [&str; 5] =
-    [latency::ACK, latency::DELIVERY, latency::CONNECT, latency::RESUME, latency::LATE];
+const LATENCIES: [&str; 5] = [latency::ACK, latency::DELIVERY, latency::CONNECT, latency::RESUME, latency::LATE];
 
 const STATISTICS: [Statistic; 6] = [
     ("p50", Dimension::Time, |of| of.p50_us),

@@ -4,7 +4,7 @@
 mod assert;
 #[cfg(test)]
 mod examples;
-mod format;
+pub mod format;
 mod progress;
 mod summary;
 
