@@ -31,6 +31,8 @@ enum Command {
     Seed(cmd::seed::Arguments),
     /// Pages, searches and joins over much data and over little
     Pages(cmd::pages::Arguments),
+    /// The table of the server's speed: every row an experiment
+    Bench(cmd::bench::Arguments),
     /// (a part of idle-memory) Holds connections until its standard input ends
     #[command(hide = true)]
     Hold(cmd::idle::Hold),
@@ -66,6 +68,7 @@ fn main() -> ExitCode {
         Command::Sends(arguments) => arguments.run(),
         Command::Seed(arguments) => arguments.run(),
         Command::Pages(arguments) => arguments.run(),
+        Command::Bench(arguments) => arguments.run(),
         Command::Hold(arguments) => arguments.run(),
         Command::BareLoop(arguments) => arguments.run(),
     };

@@ -1,5 +1,6 @@
 //! The commands: each has arguments and a `run` that says whether everything held.
 
+pub mod bench;
 pub mod fanout;
 pub mod fault;
 pub mod idle;
