@@ -13,6 +13,11 @@ pub fn count(value: u64) -> String {
     text
 }
 
+/// So many of something, such as `1 worker` or `2,000 workers`.
+pub fn counted(value: u64, one: &str, many: &str) -> String {
+    format!("{} {}", count(value), if value == 1 { one } else { many })
+}
+
 /// A number to three digits or so, without an exponent.
 pub fn number(value: f64) -> String {
     let size = value.abs();
@@ -71,11 +76,13 @@ mod tests {
 
     #[test]
     fn numbers_are_short_and_true() {
-        let cases: [(String, &str); 20] = [
+        let cases: [(String, &str); 22] = [
             (count(0), "0"),
             (count(999), "999"),
             (count(1_000), "1,000"),
             (count(1_234_567), "1,234,567"),
+            (counted(1, "fly", "flies"), "1 fly"),
+            (counted(0, "fly", "flies"), "0 flies"),
             (number(0.0), "0"),
             (number(0.01234), "0.0123"),
             (number(0.5), "0.5"),

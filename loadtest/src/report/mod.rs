@@ -5,6 +5,9 @@ mod assert;
 #[cfg(test)]
 mod examples;
 pub mod format;
+pub mod html;
+mod pages;
+pub mod plot;
 mod progress;
 mod summary;
 
@@ -23,6 +26,14 @@ pub fn write_json(run: &RunResult, path: &Path) -> Result<(), String> {
     let mut text = serde_json::to_string_pretty(run).map_err(|error| error.to_string())?;
     text.push('\n');
     write(path, &text)
+}
+
+/// Writes the report of a run: one HTML page with all in it.
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn write_html(run: &RunResult, path: &Path) -> Result<(), String> {
+    write(path, &pages::run_page(run))
 }
 
 /// Writes a text file, with its path in the error.
