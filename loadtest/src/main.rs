@@ -33,6 +33,10 @@ enum Command {
     Pages(cmd::pages::Arguments),
     /// The table of the server's speed: every row an experiment
     Bench(cmd::bench::Arguments),
+    /// Two results of runs side by side
+    Compare(cmd::compare::Arguments),
+    /// Judges and draws the result of a run again
+    Report(cmd::report::Arguments),
     /// (a part of idle-memory) Holds connections until its standard input ends
     #[command(hide = true)]
     Hold(cmd::idle::Hold),
@@ -69,6 +73,8 @@ fn main() -> ExitCode {
         Command::Seed(arguments) => arguments.run(),
         Command::Pages(arguments) => arguments.run(),
         Command::Bench(arguments) => arguments.run(),
+        Command::Compare(arguments) => arguments.run(),
+        Command::Report(arguments) => arguments.run(),
         Command::Hold(arguments) => arguments.run(),
         Command::BareLoop(arguments) => arguments.run(),
     };

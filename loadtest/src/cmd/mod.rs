@@ -1,10 +1,12 @@
 //! The commands: each has arguments and a `run` that says whether everything held.
 
 pub mod bench;
+pub mod compare;
 pub mod fanout;
 pub mod fault;
 pub mod idle;
 pub mod pages;
+pub mod report;
 pub mod resume;
 pub mod seed;
 pub mod sends;

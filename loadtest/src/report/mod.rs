@@ -2,6 +2,7 @@
 //! for the limit. Everything here reads the result format and nothing else, so that it can be tested without a server.
 
 mod assert;
+mod compare;
 #[cfg(test)]
 mod examples;
 pub mod format;
@@ -12,6 +13,7 @@ mod progress;
 mod summary;
 
 pub use assert::{Assertion, judge};
+pub use compare::{Comparison, Kind, Row, Told};
 pub use progress::Progress;
 pub use summary::summary;
 
@@ -34,6 +36,19 @@ pub fn write_json(run: &RunResult, path: &Path) -> Result<(), String> {
 /// If the file cannot be written.
 pub fn write_html(run: &RunResult, path: &Path) -> Result<(), String> {
     write(path, &pages::run_page(run))
+}
+
+/// Writes the page of a comparison. `names` are what the two are called, such as their files.
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn write_comparison(
+    names: [&str; 2],
+    runs: [&RunResult; 2],
+    fail_over: Option<f64>,
+    path: &Path,
+) -> Result<(), String> {
+    write(path, &pages::compare_page(names, runs, fail_over))
 }
 
 /// Writes a text file, with its path in the error.

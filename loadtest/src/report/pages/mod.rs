@@ -1,8 +1,11 @@
 //! The pages: what is shown, in which order, in which words.
 
+mod compare;
+mod counts;
 mod curves;
 mod run;
 
+pub use compare::compare_page;
 pub use run::run_page;
 
 use super::html::{self, Cell};

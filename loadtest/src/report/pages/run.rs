@@ -6,7 +6,6 @@ use crate::report::format::{bytes, count, counted, number, time};
 use crate::report::html::{self, Cell};
 use crate::report::plot::{Axis, Look, Plot, Scale, Series};
 use crate::result::{RunResult, Second, Threshold};
-use std::collections::BTreeMap;
 
 const RATE: Axis = Axis { label: "Per second", scale: Scale::FromZero, words: number };
 const CORES: Axis = Axis { label: "Cores", scale: Scale::FromZero, words: number };
@@ -33,7 +32,7 @@ pub fn run_page(run: &RunResult) -> String {
     body += &html::section("Guarantees and thresholds", &judgement(run));
     body += &html::section("Latency", &latency);
     body += &html::section("Over time", &time_line(run));
-    body += &html::section("Counts", &counts(run));
+    body += &html::section("Counts", &super::counts::counts(run));
     body += &html::section("Plan", &super::plan(&run.plan));
     let metrics: Vec<Vec<Cell>> =
         run.server.iter().map(|(name, value)| vec![Cell::text(name), Cell::number(number(*value))]).collect();
@@ -302,63 +301,6 @@ fn time_line(run: &RunResult) -> String {
         ),
     ];
     html::grid(&figures.map(|(id, plot)| plot.figure(id)))
-}
-
-fn counts(run: &RunResult) -> String {
-    let counts = &run.counts;
-    let per_second = |n: u64| if run.measured_s > 0.0 { number(n as f64 / run.measured_s) } else { "–".into() };
-    let rows: Vec<Vec<Cell>> = [
-        ("commands that the plan wanted", counts.offered),
-        ("commands sent", counts.sent),
-        ("acknowledged", counts.acknowledged),
-        ("deliveries", counts.deliveries),
-        ("connections made", counts.connects),
-        ("connections lost", counts.disconnects),
-        ("rooms resumed", counts.resumes),
-        ("bytes received", counts.received_bytes),
-        ("bytes sent", counts.sent_bytes),
-    ]
-    .into_iter()
-    .map(|(name, n)| vec![Cell::text(name), Cell::number(count(n)), Cell::number(per_second(n))])
-    .collect();
-    let named = |caption: &str, of: &BTreeMap<String, u64>| {
-        let rows: Vec<Vec<Cell>> = of.iter().map(|(name, n)| vec![Cell::text(name), Cell::number(count(*n))]).collect();
-        html::table(caption, &["", "count"], &rows)
-    };
-    html::grid(&[
-        html::table("In the measured time", &["", "count", "per second"], &rows),
-        [
-            "<div>".into(),
-            cpu(run),
-            named("Errors by code", &counts.errors),
-            named("Closes by the server", &counts.closes),
-            named("Commands", &counts.commands),
-            "</div>".into(),
-        ]
-        .concat(),
-    ])
-}
-
-/// Everybody's CPU side by side, so that nobody takes one for the other.
-fn cpu(run: &RunResult) -> String {
-    let parties =
-        [("server", run.cpu.server_s), ("database", run.cpu.database_s), ("load generator", Some(run.cpu.generator_s))];
-    let per = |seconds: f64, of: f64, words: fn(f64) -> String, scale: f64| {
-        if of > 0.0 { words(seconds * scale / of) } else { "–".into() }
-    };
-    let rows: Vec<Vec<Cell>> = parties
-        .into_iter()
-        .filter_map(|(name, seconds)| Some((name, seconds?)))
-        .map(|(name, seconds)| {
-            vec![
-                Cell::text(name),
-                Cell::number(per(seconds, run.measured_s, number, 1.0)),
-                Cell::number(per(seconds, run.counts.acknowledged as f64, time, 1e6)),
-                Cell::number(per(seconds, run.counts.deliveries as f64, time, 1e6)),
-            ]
-        })
-        .collect();
-    html::table("CPU", &["", "cores", "per ack", "per delivery"], &rows)
 }
 
 #[cfg(test)]
