@@ -124,7 +124,7 @@ mod tests {
         ] {
             assert!(page.contains(part), "{part} is not in the page");
         }
-        assert!(!page.contains("<b>") && !page.contains("http"));
+        assert!(!page.contains("<b>") && !page.contains("://"));
         let good = compare_page(["a", "b"], [&a, &b], Some(2.5));
         assert!(good.contains("No latency or cost has grown by more than ×2.5"));
         let neither = compare_page(["a", "b"], [&a, &b], None);
