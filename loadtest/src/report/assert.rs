@@ -183,7 +183,10 @@ impl FromStr for Assertion {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Assertion, String> {
-        let at = text.find(['<', '>', '=']).ok_or_else(|| format!("`{text}` has none of < <= > >= =="))?;
+        // Labels, as in server.closes_total{code=3002}, belong to the name.
+        let labels = text.rfind('}').unwrap_or(0);
+        let operator = text[labels..].find(['<', '>', '=']).map(|at| labels + at);
+        let at = operator.ok_or_else(|| format!("`{text}` has none of < <= > >= =="))?;
         let (name, rest) = (text[..at].trim(), &text[at..]);
         let found = OPERATORS.iter().find_map(|(word, operator)| Some((rest.strip_prefix(word)?, *operator)));
         let (bound, operator) = found.ok_or_else(|| format!("`{text}`: the operators are < <= > >= =="))?;
@@ -235,6 +238,12 @@ impl Assertion {
             Operator::Equal => value == self.bound,
         });
         Threshold { text: self.text.clone(), value, held }
+    }
+
+    /// The upper bound for that name in its own unit, where this is one.
+    pub fn bound_of(&self, name: &str) -> Option<f64> {
+        let upper = matches!(self.operator, Operator::Less | Operator::LessOrEqual);
+        (upper && self.name == name).then_some(self.bound * self.scale)
     }
 
     /// Whether one error reply more than none breaks it for good, whatever comes after.

@@ -54,6 +54,7 @@ pub fn run() -> RunResult {
     run.latency.insert("delivery".into(), distribution(90_000, 4.0 / 3.0));
     run.latency.insert("connect".into(), distribution(1_000, 0.5));
     run.server.insert("commits_total".into(), 77.0);
+    run.server.insert("closes_total{code=3002}".into(), 2.0);
     run.server.insert("process_resident_memory_bytes".into(), 140e6);
     run.series = (0..12).map(second).collect();
     run

@@ -7,10 +7,13 @@ mod compare;
 mod examples;
 pub mod format;
 pub mod html;
+pub mod limit;
 mod pages;
 pub mod plot;
 mod progress;
+pub mod resources;
 mod summary;
+pub mod usl;
 
 pub use assert::{Assertion, judge};
 pub use compare::{Comparison, Kind, Row, Told};
@@ -49,6 +52,24 @@ pub fn write_comparison(
     path: &Path,
 ) -> Result<(), String> {
     write(path, &pages::compare_page(names, runs, fail_over))
+}
+
+/// Writes the result of a search for the limit as JSON.
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn write_limits_json(limits: &limit::Limits, path: &Path) -> Result<(), String> {
+    let mut text = serde_json::to_string_pretty(limits).map_err(|error| error.to_string())?;
+    text.push('\n');
+    write(path, &text)
+}
+
+/// Writes the page of a search for the limit.
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn write_limits_html(limits: &limit::Limits, path: &Path) -> Result<(), String> {
+    write(path, &pages::limit_page(limits))
 }
 
 /// Writes a text file, with its path in the error.

@@ -4,7 +4,7 @@ use crate::report::examples;
 #[test]
 fn holds_what_was_measured_against_the_bound() {
     let run = examples::run();
-    let cases: [(&str, Option<f64>, bool); 32] = [
+    let cases: [(&str, Option<f64>, bool); 33] = [
         ("ack.p99<10ms", Some(9.0), true),
         ("ack.p99 < 9ms", Some(9.0), false),
         ("ack.p99<=9ms", Some(9.0), true),
@@ -37,6 +37,7 @@ fn holds_what_was_measured_against_the_bound() {
         ("server.rss<200MB", Some(150.0), true),
         ("server.rss<100MiB", Some(143.05), false),
         ("server.commits_total>0", Some(77.0), true),
+        ("server.closes_total{code=3002}==2", Some(2.0), true),
         ("server.no_such_metric<1", None, false),
     ];
     for (text, value, held) in cases {

@@ -3,9 +3,11 @@
 mod compare;
 mod counts;
 mod curves;
+mod limit;
 mod run;
 
 pub use compare::compare_page;
+pub use limit::limit_page;
 pub use run::run_page;
 
 use super::html::{self, Cell};
