@@ -40,6 +40,12 @@ enum Command {
     /// (a part of idle-memory) Holds connections until its standard input ends
     #[command(hide = true)]
     Hold(cmd::idle::Hold),
+    /// (a part of bench) The bare loop's driver
+    #[command(hide = true)]
+    BareDriver(cmd::bench::bare::BareDriver),
+    /// (a part of bench) The bare loop over rooms
+    #[command(hide = true)]
+    BareRooms(cmd::bench::bare::BareRooms),
     /// (a part of fanout-cpu) The bare loop
     #[command(hide = true)]
     BareLoop(cmd::fanout::BareLoop),
@@ -76,6 +82,8 @@ fn main() -> ExitCode {
         Command::Compare(arguments) => arguments.run(),
         Command::Report(arguments) => arguments.run(),
         Command::Hold(arguments) => arguments.run(),
+        Command::BareDriver(arguments) => arguments.run(),
+        Command::BareRooms(arguments) => arguments.run(),
         Command::BareLoop(arguments) => arguments.run(),
     };
     match result {

@@ -1,10 +1,12 @@
 //! What the kernel knows about a process: CPU time, memory, the cores it may run on.
 
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::time::{clock_getcpuclockid, clock_gettime};
 use nix::unistd::Pid;
 use std::fs;
 use std::io;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 /// User and system CPU time of a process in seconds, to 10 ms; ended threads count, child processes do not.
 pub fn cpu_seconds(pid: u32) -> io::Result<f64> {
@@ -14,6 +16,12 @@ pub fn cpu_seconds(pid: u32) -> io::Result<f64> {
     let ticks: u64 = fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
     // USER_HZ is 100 on every Linux.
     Ok(ticks as f64 / 100.0)
+}
+
+/// User and system CPU time of a process, to the nanosecond; ended threads count, child processes do not.
+pub fn cpu_time(pid: u32) -> io::Result<Duration> {
+    let pid = i32::try_from(pid).map_err(io::Error::other)?;
+    Ok(clock_gettime(clock_getcpuclockid(Pid::from_raw(pid))?)?.into())
 }
 
 /// Resident memory of a process in bytes.
@@ -64,7 +72,9 @@ mod tests {
     fn reads_this_process() {
         let me = std::process::id();
         let before = cpu_seconds(me).expect("stat");
+        let exactly = cpu_time(me).expect("its clock");
         while cpu_seconds(me).expect("stat") < before + 0.02 {}
+        assert!(cpu_time(me).expect("its clock") > exactly);
         assert!(rss_bytes(me).expect("status") > 1 << 20);
         let all = cores();
         assert_eq!(on_core(0, cores).expect("core 0 exists"), 1);

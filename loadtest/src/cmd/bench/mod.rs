@@ -1,6 +1,11 @@
 //! `bench`: the table of the server's speed. Each experiment starts its own server, fills one or more rows, and
 //! reports the CPU time of everything that took part, so that a run in which the generator was the limit shows it.
 
+pub mod bare;
+mod crowded;
+mod delivery;
+mod ground;
+mod pace;
 mod table;
 
 use clap::Args;
@@ -30,7 +35,6 @@ pub struct Plan {
 
 impl Plan {
     /// `full`, or `quick` in a quick run.
-    #[allow(dead_code, reason = "not every set of experiments needs it")]
     pub fn of<T>(self, full: T, quick: T) -> T {
         if self.quick { quick } else { full }
     }
@@ -39,7 +43,6 @@ impl Plan {
 /// Which way a value is good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-#[allow(dead_code, reason = "until there are rows")]
 pub enum Good {
     /// The figures of reach and stretch are upper bounds.
     AtMost,
@@ -106,14 +109,14 @@ pub struct Experiment {
 }
 
 /// All experiments, in the order of the table.
-const EXPERIMENTS: &[Experiment] = &[];
+const EXPERIMENTS: &[&[Experiment]] = &[&delivery::EXPERIMENTS, &pace::EXPERIMENTS, &crowded::EXPERIMENTS];
 
 impl Arguments {
     pub fn run(self) -> Result<bool, String> {
         let plan = Plan { quick: self.quick };
         let wanted = |e: &&Experiment| self.rows.is_empty() || e.rows.iter().any(|row| self.rows.contains(row));
         let (mut rows, mut failed) = (Vec::new(), Vec::new());
-        for experiment in EXPERIMENTS.iter().filter(wanted) {
+        for experiment in EXPERIMENTS.iter().copied().flatten().filter(wanted) {
             eprintln!("rows {:?}: {}", experiment.rows, experiment.what);
             match (experiment.run)(plan) {
                 Ok(measured) => {
