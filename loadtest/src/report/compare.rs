@@ -188,7 +188,10 @@ fn latency_rows(name: &str, a: &RunResult, b: &RunResult, rows: &mut Vec<Row>) {
 fn tell(a: &Latency, b: &Latency, quantile: f64) -> Told {
     let tail = (1.0 - quantile) * a.count.min(b.count) as f64;
     if tail < TAIL_MIN - 1e-6 {
-        return Told::TooFew(format!("too few: {} values beyond it", format::number(tail.floor())));
+        return Told::TooFew(format!(
+            "too few: {} beyond it",
+            format::counted((tail + 1e-6) as u64, "value", "values")
+        ));
     }
     match (interval(a, quantile), interval(b, quantile)) {
         (Ok(a), Ok(b)) => touch(a, b),

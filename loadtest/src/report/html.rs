@@ -100,6 +100,11 @@ impl Cell {
         Cell { text: text.into(), class: "n" }
     }
 
+    /// A number that is not as it should be.
+    pub fn bad_number(text: &str) -> Cell {
+        Cell { text: format!("✕ {text}"), class: "n bad" }
+    }
+
     /// Words that say whether something is as it should be.
     pub fn verdict(good: bool, text: &str) -> Cell {
         let (class, mark) = if good { ("good", "✓") } else { ("bad", "✕") };
@@ -119,7 +124,7 @@ pub fn table(caption: &str, head: &[&str], rows: &[Vec<Cell>]) -> String {
         "<div class=\"table\" role=\"region\" aria-label=\"{caption}\" tabindex=\"0\"><table><caption>{caption}</caption>\n<thead><tr>"
     );
     for (at, name) in head.iter().enumerate() {
-        let class = if rows[0].get(at).is_some_and(|cell| cell.class == "n") { " class=\"n\"" } else { "" };
+        let class = if rows[0].get(at).is_some_and(|cell| cell.class.starts_with('n')) { " class=\"n\"" } else { "" };
         let _ = write!(text, "<th scope=\"col\"{class}>{}</th>", escape(name));
     }
     text.push_str("</tr></thead>\n<tbody>\n");

@@ -6,7 +6,7 @@ use crate::result::RunResult;
 use serde::{Deserialize, Serialize};
 
 /// A resource is used up from this part on.
-pub const FULL: f64 = 0.9;
+pub const FULL: f64 = 0.85;
 /// Operations that one shard's journal holds by default (`limits.journal_operations`).
 const JOURNAL_DEFAULT: f64 = 16_384.0;
 

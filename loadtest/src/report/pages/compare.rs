@@ -49,8 +49,7 @@ fn values(comparison: &Comparison, names: [&str; 2], fail_over: Option<f64>) -> 
         .map(|row| {
             let [name, a, b, difference, ratio, note] = row.cells();
             let grown = fail_over.is_some_and(|bound| row.exceeds(bound));
-            let ratio =
-                if row.kind == Kind::Cost && grown { Cell::verdict(false, &ratio) } else { Cell::number(ratio) };
+            let ratio = if row.kind == Kind::Cost && grown { Cell::bad_number(&ratio) } else { Cell::number(ratio) };
             vec![Cell::text(name), Cell::number(a), Cell::number(b), Cell::number(difference), ratio, Cell::text(note)]
         })
         .collect();

@@ -34,7 +34,7 @@ pub fn limit_page(limits: &Limits) -> String {
     ];
     let mut body = html::header(&title, Some((limits.found(), verdict)), &facts);
     body += &html::notes("warn", &limits.notes);
-    limits.sweeps.iter().for_each(|sweep| body += &tiles(sweep));
+    body += &found(&limits.sweeps);
     let figures = vec![latency(limits).figure("latency"), throughput(limits).figure("throughput")];
     body += &html::section("Load and latency", &html::grid(&figures));
     if let Some(fit) = &limits.usl {
@@ -51,6 +51,30 @@ pub fn limit_page(limits: &Limits) -> String {
         body += &html::section("Plan of the least load", &super::plan(&step.run.plan));
     }
     html::page(&title, &body)
+}
+
+/// The limits in short.
+fn found(sweeps: &[Sweep]) -> String {
+    if let [sweep] = sweeps {
+        return tiles(sweep);
+    }
+    let row = |sweep: &Sweep| {
+        let figure = |name: &str, words: fn(f64) -> String| {
+            let value = sweep.knee().and_then(|step| value(&step.run, name));
+            Cell::number(value.map_or_else(|| "–".into(), words))
+        };
+        vec![
+            Cell::text(count(sweep.shards.into())),
+            figure("acknowledged_per_s", number),
+            figure("deliveries_per_s", number),
+            figure("ack.p99", time),
+            figure("server.cpu_us_per_delivery", time),
+            Cell::text(&sweep.ran_out),
+        ]
+    };
+    let head = ["shards", "acks/s", "deliveries/s", "ack p99", "CPU/delivery", "ran out first"];
+    let rows: Vec<Vec<Cell>> = sweeps.iter().map(row).collect();
+    html::section("Limits", &html::table("At the knee", &head, &rows))
 }
 
 fn tiles(sweep: &Sweep) -> String {
@@ -117,7 +141,7 @@ fn latency(limits: &Limits) -> Plot {
 fn throughput(limits: &Limits) -> Plot {
     let mut series = curves(limits, |step| value(&step.run, "acknowledged_per_s"));
     let most = limits.sweeps.iter().flat_map(|sweep| &sweep.steps).map(Step::offered).fold(0.0, f64::max);
-    series.push(super::curves::series("all that the plan wanted", 4, Look::Dashed, vec![(0.0, 0.0), (most, most)]));
+    series.push(super::curves::series("all that the plan wanted", 0, Look::Dashed, vec![(0.0, 0.0), (most, most)]));
     Plot { title: "Acknowledged under load".into(), x: LOAD, y: RATE, series, shaded: Vec::new(), rules: knees(limits) }
 }
 
@@ -209,7 +233,7 @@ fn scaling(limits: &Limits, fit: &Fit) -> String {
         series("the law", 2, Look::Solid, grid().map(|shards| (shards, fit.at(shards))).collect()),
         series(
             "each as much as one alone",
-            4,
+            0,
             Look::Dashed,
             grid().map(|shards| (shards, fit.lambda * shards)).collect(),
         ),

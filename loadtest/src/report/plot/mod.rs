@@ -13,7 +13,7 @@ use std::fmt::Write as _;
 const WIDTH: f64 = 560.0;
 const HEIGHT: f64 = 290.0;
 const LEFT: f64 = 74.0;
-const RIGHT: f64 = 16.0;
+const RIGHT: f64 = 22.0;
 const TOP: f64 = 14.0;
 const BOTTOM: f64 = 50.0;
 /// More points than this of one series are thinned, with every extreme kept.
@@ -48,7 +48,7 @@ pub enum Look {
 pub struct Series {
     /// Its name in the legend.
     pub name: String,
-    /// Of the page's colours, 1 to 4.
+    /// Of the page's colours, 1 to 4; 0 is what only gives measure.
     pub colour: u8,
     /// How it looks.
     pub look: Look,
@@ -159,11 +159,13 @@ impl Plot {
         for Tick { at, value, minor } in x.ticks() {
             let _ = write!(svg, "<path class=\"grid\" d=\"M{at:.1} {TOP}V{bottom}\"/>");
             let class = if minor { " class=\"minor\"" } else { "" };
+            // The last number ends where the drawing does.
+            let (anchor, place) = if at > right - 14.0 { ("end", WIDTH - 2.0) } else { ("middle", at) };
+            let words = escape(&(self.x.words)(value));
             let _ = write!(
                 svg,
-                "<text{class} x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
-                bottom + 18.0,
-                escape(&(self.x.words)(value))
+                "<text{class} x=\"{place:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\">{words}</text>",
+                bottom + 18.0
             );
         }
         let _ = write!(svg, "<path class=\"axis\" d=\"M{LEFT} {TOP}V{bottom}H{right}\"/>");
@@ -181,30 +183,30 @@ impl Plot {
 
     fn rules(&self, x: &Mapped, y: &Mapped, svg: &mut String) {
         let (right, bottom) = (WIDTH - RIGHT, HEIGHT - BOTTOM);
+        // One below the other, since upright lines may stand close together.
+        let mut row = TOP + 12.0;
         for rule in &self.rules {
             match rule {
                 Rule::X(at, label) if at.is_finite() => {
                     let at = x.at(*at);
                     // On the side that has room for the words.
-                    let (anchor, shift) = if at > WIDTH / 2.0 { ("end", -6.0) } else { ("start", 6.0) };
+                    let (anchor, words) = if at > WIDTH / 2.0 { ("end", at - 6.0) } else { ("start", at + 6.0) };
+                    let label = escape(label);
                     let _ = write!(svg, "<path class=\"rule\" d=\"M{at:.1} {TOP}V{bottom}\"/>");
                     let _ = write!(
                         svg,
-                        "<text class=\"ruled\" x=\"{:.1}\" y=\"{}\" text-anchor=\"{anchor}\">{}</text>",
-                        at + shift,
-                        TOP + 12.0,
-                        escape(label)
+                        "<text class=\"ruled\" x=\"{words:.1}\" y=\"{row}\" text-anchor=\"{anchor}\">{label}</text>"
                     );
+                    row += 16.0;
                 }
                 Rule::Y(at, label) if self.y.scale.takes(*at) => {
                     let at = y.at(*at);
                     let above = if at > TOP + 20.0 { at - 5.0 } else { at + 14.0 };
+                    let (words, label) = (right - 6.0, escape(label));
                     let _ = write!(svg, "<path class=\"rule\" d=\"M{LEFT} {at:.1}H{right}\"/>");
                     let _ = write!(
                         svg,
-                        "<text class=\"ruled\" x=\"{}\" y=\"{above:.1}\">{}</text>",
-                        LEFT + 6.0,
-                        escape(label)
+                        "<text class=\"ruled\" x=\"{words}\" y=\"{above:.1}\" text-anchor=\"end\">{label}</text>"
                     );
                 }
                 Rule::X(..) | Rule::Y(..) => {}
