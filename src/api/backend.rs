@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use veza_engine::input::{Identity, TokenError};
 use veza_engine::stats::{Log2Histogram, Stats};
 use veza_engine::wire::{Command, CommandError};
+use veza_runtime::RuntimeStats;
 
 /// The outcome of a command over HTTP: the reply's `data` as JSON, or the error.
 pub type CommandResult = Result<Box<[u8]>, Box<CommandError>>;
@@ -75,11 +76,13 @@ pub struct Status {
 #[derive(Clone, Debug, Default)]
 pub struct ShardReport {
     /// The engine's.
-    pub stats: Stats,
+    pub engine: Stats,
+    /// The pump's.
+    pub runtime: RuntimeStats,
     /// Sockets that are open, of whatever kind.
     pub sockets: u64,
-    /// Counters of pump and gateway, by name: the same names in every shard.
-    pub counters: Vec<(&'static str, u64)>,
+    /// Counters of the gateway, by name: the same names in every shard, each known to the table of metrics.
+    pub edge: Vec<(&'static str, u64)>,
 }
 
 /// Numbers of the store.
@@ -87,10 +90,42 @@ pub struct ShardReport {
 pub struct StoreReport {
     /// The database answers.
     pub up: bool,
-    /// Counters by name, always the same ones.
-    pub counters: Vec<(&'static str, u64)>,
-    /// Gauges by name, always the same ones.
-    pub gauges: Vec<(&'static str, u64)>,
+    /// Batches committed.
+    pub batches: u64,
+    /// Events in them.
+    pub events: u64,
+    /// Batches that met rows of another writer or a repetition.
+    pub conflicts: u64,
+    /// Batches refused for what they contain.
+    pub refused: u64,
+    /// Attempts that had to be repeated.
+    pub retries: u64,
+    /// Connections made again after a loss.
+    pub reconnects: u64,
+    /// Queries answered.
+    pub loads: u64,
+    /// Queries that could not be answered.
+    pub loads_unavailable: u64,
+    /// Queries waiting or under way.
+    pub loads_waiting: u64,
+    /// Batches waiting or under way.
+    pub batches_waiting: u64,
+    /// Connections open.
+    pub connections: u64,
+    /// Connections that there should be.
+    pub connections_max: u64,
+    /// Connections at work.
+    pub connections_busy: u64,
+    /// Rooms with committed events that search does not know yet.
+    pub search_pending: u64,
+    /// How long the oldest of these has waited, milliseconds.
+    pub search_lag_ms: u64,
+    /// Messages indexed for search.
+    pub search_indexed: u64,
+    /// Rows removed or erased in the background.
+    pub upkeep_rows: u64,
+    /// Operations per transaction.
+    pub transaction_ops: Log2Histogram,
     /// Time of one transaction, µs.
     pub commit_us: Log2Histogram,
     /// Time from a query's coming to its answer, µs.

@@ -25,6 +25,7 @@ pub(super) fn router() -> Router<Arc<Api>> {
             "/docs/style.css",
             embedded("text/css; charset=utf-8", Bytes::from_static(include_bytes!("docs/style.css"))),
         )
+        .route("/docs/metrics", embedded("text/html; charset=utf-8", Bytes::from(super::metrics::page())))
         .route("/docs/openapi.json", embedded("application/json", json(openapi::document())))
         .route("/docs/asyncapi.json", embedded("application/json", json(asyncapi::document())))
 }

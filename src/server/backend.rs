@@ -10,7 +10,7 @@ use veza_engine::id::{RoomId, Seq, ShardId};
 use veza_engine::input::{Identity, TokenError};
 use veza_engine::store::{BatchOutcome, LoadError, Loaded, Writer};
 use veza_engine::wire::Command;
-use veza_runtime::{Post, Posted, Report, RuntimeStats};
+use veza_runtime::{Post, Posted, Report};
 
 use crate::api::{AccountRequest, Backend, Full, Pending, ShardReport, Status, StoreReport};
 use crate::auth::service::AuthService;
@@ -72,24 +72,24 @@ impl Backend for Process {
         let metrics = self.store.metrics();
         StoreReport {
             up: self.store.up(),
-            counters: vec![
-                ("retries", metrics.retries),
-                ("reconnects", metrics.reconnects),
-                ("batches", metrics.batches),
-                ("conflicts", metrics.conflicts),
-                ("refused", metrics.refused),
-                ("loads", metrics.loads),
-                ("loads_unavailable", metrics.loads_unavailable),
-                ("search_indexed", metrics.search_indexed),
-                ("upkeep_rows", metrics.upkeep_rows),
-            ],
-            gauges: vec![
-                ("loads_waiting", metrics.loads_waiting),
-                ("batches_waiting", metrics.batches_waiting),
-                ("connections", metrics.connections),
-                ("search_pending", metrics.search_pending),
-                ("search_lag_ms", metrics.search_lag_ms),
-            ],
+            batches: metrics.batches,
+            events: metrics.events,
+            conflicts: metrics.conflicts,
+            refused: metrics.refused,
+            retries: metrics.retries,
+            reconnects: metrics.reconnects,
+            loads: metrics.loads,
+            loads_unavailable: metrics.loads_unavailable,
+            loads_waiting: metrics.loads_waiting,
+            batches_waiting: metrics.batches_waiting,
+            connections: metrics.connections,
+            connections_max: metrics.connections_max,
+            connections_busy: metrics.connections_busy,
+            search_pending: metrics.search_pending,
+            search_lag_ms: metrics.search_lag_ms,
+            search_indexed: metrics.search_indexed,
+            upkeep_rows: metrics.upkeep_rows,
+            transaction_ops: metrics.transaction_ops,
             commit_us: metrics.commit_us,
             load_us: metrics.load_us,
         }
@@ -109,25 +109,8 @@ pub fn ask(post: &Post, shard: u16, then: impl FnOnce(Report) + Send + 'static) 
 }
 
 fn shard_report(report: Report) -> ShardReport {
-    let RuntimeStats { turns, sleeps, reads, read_bytes, writes, written_bytes, blocked, .. } = report.runtime;
-    let RuntimeStats { accepted, closed, accept_backoffs, panics, peer_messages, posted, .. } = report.runtime;
-    let mut counters = vec![
-        ("turns", turns),
-        ("sleeps", sleeps),
-        ("reads", reads),
-        ("read_bytes", read_bytes),
-        ("writes", writes),
-        ("written_bytes", written_bytes),
-        ("writes_blocked", blocked),
-        ("sockets_accepted", accepted),
-        ("sockets_closed", closed),
-        ("accept_errors", accept_backoffs),
-        ("panics", panics),
-        ("peer_messages", peer_messages),
-        ("posted", posted),
-    ];
-    counters.extend(report.edge);
-    ShardReport { stats: report.engine, sockets: report.sockets as u64, counters }
+    let Report { engine, runtime, edge, sockets, .. } = report;
+    ShardReport { engine, runtime, sockets: sockets as u64, edge }
 }
 
 /// The store's answers on their way to the shards.

@@ -1,7 +1,7 @@
 //! What a store tells of itself: health, counters, and `doctor`'s findings. Written by its threads, read by anyone.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use veza_engine::stats::Log2Histogram;
@@ -51,6 +51,10 @@ pub struct StoreMetrics {
     pub batches_waiting: u64,
     /// Connections open.
     pub connections: u64,
+    /// Connections that there should be.
+    pub connections_max: u64,
+    /// Connections at work.
+    pub connections_busy: u64,
     /// Rooms with committed events that search does not know yet.
     pub search_pending: u64,
     /// Milliseconds that the oldest of these has waited; 0: none.
@@ -142,13 +146,26 @@ pub(super) struct Meter {
     pub loads_waiting: AtomicU64,
     pub load_us: Histogram,
     pub batches_waiting: AtomicU64,
-    pub connections: AtomicU64,
+    /// Shared with the connections, which count themselves.
+    pub connections: Arc<AtomicU64>,
+    /// Set once, when the store is opened.
+    pub connections_max: AtomicU64,
+    pub connections_busy: AtomicU64,
     /// Rooms with committed events that search does not know yet.
     pub search_pending: AtomicU64,
     /// Since when the oldest of them waits (Unix milliseconds); 0: none.
     pub search_since: AtomicU64,
     pub search_indexed: AtomicU64,
     pub upkeep_rows: AtomicU64,
+}
+
+/// A connection at work.
+pub(super) struct Busy<'a>(&'a AtomicU64);
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
 }
 
 struct State {
@@ -176,7 +193,9 @@ impl Meter {
             loads_waiting: AtomicU64::new(0),
             load_us: Histogram::default(),
             batches_waiting: AtomicU64::new(0),
-            connections: AtomicU64::new(0),
+            connections: Arc::default(),
+            connections_max: AtomicU64::new(0),
+            connections_busy: AtomicU64::new(0),
             search_pending: AtomicU64::new(0),
             search_since: AtomicU64::new(0),
             search_indexed: AtomicU64::new(0),
@@ -213,6 +232,12 @@ impl Meter {
         StoreHealth { kind: self.kind, up: state.up, since: state.since, last_error: state.last_error.clone() }
     }
 
+    /// A connection is at work as long as this lives.
+    pub fn busy(&self) -> Busy<'_> {
+        self.connections_busy.fetch_add(1, Relaxed);
+        Busy(&self.connections_busy)
+    }
+
     /// The counters now.
     pub fn metrics(&self) -> StoreMetrics {
         StoreMetrics {
@@ -230,6 +255,8 @@ impl Meter {
             load_us: self.load_us.read(),
             batches_waiting: self.batches_waiting.load(Relaxed),
             connections: self.connections.load(Relaxed),
+            connections_max: self.connections_max.load(Relaxed),
+            connections_busy: self.connections_busy.load(Relaxed),
             search_pending: self.search_pending.load(Relaxed),
             search_lag_ms: match self.search_since.load(Relaxed) {
                 0 => 0,

@@ -191,6 +191,14 @@ impl Core {
         }
     }
 
+    /// The lengths of all queues, into the statistics.
+    pub(crate) fn measure_queues(&mut self) {
+        self.stats.journal_ops = self.journal.ops() as u64;
+        self.stats.journal_bytes = self.journal.bytes() as u64;
+        self.stats.loads = self.loads.len() as u64;
+        self.stats.peer_waiting = self.peers.iter().map(|queue| queue.len() as u64).sum();
+    }
+
     pub(crate) fn send(&mut self, to: ShardId, message: PeerMessage) {
         self.peers[usize::from(to.0)].push_back(message);
     }

@@ -163,8 +163,9 @@ impl Outbox {
         }
     }
 
-    /// `written` bytes of what [`Outbox::slices`] gave are out.
-    pub fn advance(&mut self, mut written: usize) {
+    /// `written` bytes of what [`Outbox::slices`] gave are out. Says how many frames that completes.
+    pub fn advance(&mut self, mut written: usize) -> u64 {
+        let mut frames = 0;
         while written > 0 {
             let (len, class) = match &self.queue {
                 Queue::Empty => panic!("wrote more than there was"),
@@ -177,9 +178,10 @@ impl Outbox {
             let left = len - self.head_written as usize;
             if written < left {
                 self.head_written += written as u32;
-                return;
+                break;
             }
             written -= left;
+            frames += 1;
             self.head_written = 0;
             match class {
                 FrameClass::Push => self.push_bytes -= len as u32,
@@ -197,6 +199,7 @@ impl Outbox {
                 }
             }
         }
+        frames
     }
 }
 
@@ -209,6 +212,15 @@ mod tests {
         (0..frames).for_each(|_| outbox.push(Frame::text(b"12345678"), FrameClass::Push));
         outbox.advance(written);
         outbox
+    }
+
+    #[test]
+    fn frames_are_counted_when_they_are_out_whole() {
+        let mut outbox = outbox(3, 0);
+        for (written, frames) in [(9, 0), (1, 1), (15, 1), (5, 1), (0, 0)] {
+            assert_eq!(outbox.advance(written), frames, "{written} bytes");
+        }
+        assert!(outbox.is_empty());
     }
 
     #[test]

@@ -229,14 +229,23 @@ impl Shard {
         [self.sessions.next_due(), housekeeping, online, self.ephemerals, Some(self.sweep)].into_iter().flatten().min()
     }
 
+    /// Looks at what waits, for the peaks in [`Shard::stats`]. The driver calls this once a turn, when all inputs are
+    /// in and nothing is written yet.
+    pub fn observe(&mut self, now: Now) {
+        let core = &mut self.core;
+        core.measure_queues();
+        let Stats { journal_ops, journal_bytes, loads, outbox_bytes, peer_waiting, peaks, .. } = &mut core.stats;
+        peaks.journal_ops.see(*journal_ops, now.mono);
+        peaks.journal_bytes.see(*journal_bytes, now.mono);
+        peaks.loads.see(*loads, now.mono);
+        peaks.outbox_bytes.see(*outbox_bytes, now.mono);
+        peaks.peer_waiting.see(*peer_waiting, now.mono);
+    }
+
     /// Counters and gauges, for `/metrics`.
     pub fn stats(&mut self) -> &Stats {
-        let core = &mut self.core;
-        core.stats.journal_ops = core.journal.ops() as u64;
-        core.stats.journal_bytes = core.journal.bytes() as u64;
-        core.stats.loads = core.loads.len() as u64;
-        core.stats.peer_waiting = core.peers.iter().map(|queue| queue.len() as u64).sum();
-        &core.stats
+        self.core.measure_queues();
+        &self.core.stats
     }
 
     /// Nothing is in the journal or in flight: after a drain, the process may end.

@@ -1,5 +1,6 @@
 //! Counters and gauges of one shard; copied out by the edge for `/metrics`. Plain integers: one owner, no atomics.
 
+use crate::time::Mono;
 use crate::wire::{CloseCode, CommandType, ErrorCode};
 
 /// A histogram with fixed bounds in powers of two: bucket `i` counts values in `[2^i, 2^(i+1))` microseconds (or
@@ -19,6 +20,58 @@ impl Log2Histogram {
         self.buckets[bucket] += 1;
         self.sum += value;
     }
+}
+
+/// Length of the windows of a [`Peak`], microseconds.
+const PEAK_WINDOW_US: u64 = 30_000_000;
+
+/// The highest value that something had: since the start, and lately. Reading it changes nothing, so that any number of
+/// readers see the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Peak {
+    start: u64,
+    window: u64,
+    window_before: u64,
+    number: u64,
+}
+
+impl Peak {
+    /// The value now.
+    pub fn see(&mut self, value: u64, now: Mono) {
+        let number = now.0 / PEAK_WINDOW_US;
+        if number != self.number {
+            self.window_before = if number == self.number + 1 { self.window } else { 0 };
+            self.window = 0;
+            self.number = number;
+        }
+        self.window = self.window.max(value);
+        self.start = self.start.max(value);
+    }
+
+    /// Since the start.
+    pub fn since_start(&self) -> u64 {
+        self.start
+    }
+
+    /// In the last 30 to 60 seconds.
+    pub fn recent(&self) -> u64 {
+        self.window.max(self.window_before)
+    }
+}
+
+/// The peaks of what waits in a shard, seen once a turn.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Peaks {
+    /// [`Stats::journal_ops`].
+    pub journal_ops: Peak,
+    /// [`Stats::journal_bytes`].
+    pub journal_bytes: Peak,
+    /// [`Stats::loads`].
+    pub loads: Peak,
+    /// [`Stats::outbox_bytes`].
+    pub outbox_bytes: Peak,
+    /// [`Stats::peer_waiting`].
+    pub peer_waiting: Peak,
 }
 
 /// A count for each type of command.
@@ -76,4 +129,39 @@ pub struct Stats {
     pub conflicts: u64,
     /// Events that the store refused.
     pub voids: u64,
+    /// Frames written whole.
+    pub frames_written: u64,
+    /// Connections that have authenticated, since the start.
+    pub authentications: u64,
+    /// Rooms that connections subscribed to by joining.
+    pub joins: u64,
+    /// Rooms that connections came back to with nothing missing.
+    pub resumed_rooms: u64,
+    /// The highest values of the queues above.
+    pub peaks: Peaks,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peak_is_remembered_for_the_start_and_for_a_while() {
+        let at = |seconds: u64| Mono(seconds * 1_000_000);
+        let mut peak = Peak::default();
+        for (second, value, since_start, recent) in [
+            (0, 5, 5, 5),
+            (10, 3, 5, 5),
+            (29, 9, 9, 9),
+            (31, 2, 9, 9),
+            (59, 2, 9, 9),
+            (60, 1, 9, 2),
+            (95, 0, 9, 1),
+            (200, 0, 9, 0),
+            (201, 12, 12, 12),
+        ] {
+            peak.see(value, at(second));
+            assert_eq!((peak.since_start(), peak.recent()), (since_start, recent), "at {second} s");
+        }
+    }
 }

@@ -16,6 +16,12 @@ pub fn mono() -> Mono {
     Mono(mono.tv_sec as u64 * 1_000_000 + mono.tv_nsec as u64 / 1000)
 }
 
+/// CPU time of the calling thread, microseconds.
+pub fn thread_cpu_us() -> u64 {
+    let cpu = clock_gettime(ClockId::ThreadCPUTime);
+    cpu.tv_sec as u64 * 1_000_000 + cpu.tv_nsec as u64 / 1000
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -31,14 +31,17 @@ impl Doorbell {
         Ok(Doorbell { asleep: AtomicBool::new(false), event: File::from(event) })
     }
 
-    /// Tells the shard that there is something in one of its queues. To be called after the push.
-    pub fn ring(&self) {
+    /// Tells the shard that there is something in one of its queues. To be called after the push. Says whether that
+    /// took a system call.
+    pub fn ring(&self) -> bool {
         fence(Ordering::SeqCst);
         // The swap lets one ringer of many pay for the system call.
-        if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::AcqRel) {
+        let asleep = self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::AcqRel);
+        if asleep {
             // An eventfd refuses a write only at its overflow, and then it is readable anyway.
             let _ = (&self.event).write(&1u64.to_ne_bytes());
         }
+        asleep
     }
 
     /// Announces that the owner is about to sleep. The owner must look at all its queues after this and before it

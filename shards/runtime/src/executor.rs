@@ -199,10 +199,11 @@ async fn run<E: Edge>(pump: &mut Pump<E>) -> io::Result<()> {
             Turn::Stop => return Ok(()),
             Turn::Idle => {
                 if pump.may_sleep()? {
-                    if !pump.poller().nap(NAP)? {
+                    let long = !pump.poller().nap(NAP)?;
+                    if long {
                         reactor::sleep(pump.poller()).await?;
                     }
-                    pump.woke();
+                    pump.woke(long);
                 }
             }
         }

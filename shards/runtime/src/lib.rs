@@ -22,4 +22,4 @@ pub mod write;
 pub use edge::{Accept, Edge, End, Io};
 pub use executor::{Running, Runtime, RuntimeConfig, StartError, allowed_cores};
 pub use inbox::{Full, Inbox, Post, Posted, Report};
-pub use stats::RuntimeStats;
+pub use stats::{Call, PerCall, PerPhase, Phase, RuntimeStats};

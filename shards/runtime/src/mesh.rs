@@ -35,6 +35,8 @@ pub struct Port<T> {
     bells: Vec<Arc<Doorbell>>,
     /// Peers that got something since the last [`Port::ring`].
     touched: Vec<bool>,
+    /// Bells that took a system call to ring.
+    rung: u64,
 }
 
 /// The ports of as many shards as there are bells. The rings of a shard to itself stay unused: the engine delivers
@@ -51,6 +53,7 @@ pub fn mesh<T>(bells: &[Arc<Doorbell>], capacity: usize) -> Vec<Port<T>> {
             inward: rings.iter().map(|row| row[me].clone()).collect(),
             bells: bells.to_vec(),
             touched: vec![false; shards],
+            rung: 0,
         })
         .collect()
 }
@@ -89,7 +92,7 @@ impl<T> Port<T> {
     pub fn ring(&mut self) {
         for (touched, bell) in self.touched.iter_mut().zip(&self.bells) {
             if std::mem::take(touched) {
-                bell.ring();
+                self.rung += u64::from(bell.ring());
             }
         }
     }
@@ -100,13 +103,18 @@ impl<T> Port<T> {
     }
 
     /// To be called after a few messages of a peer were received: rings if it waits for the room.
-    pub fn made_room(&self, from: ShardId) {
+    pub fn made_room(&mut self, from: ShardId) {
         let from = usize::from(from.0);
         let starved = &self.inward[from].starved;
         fence(Ordering::SeqCst);
         if starved.load(Ordering::Relaxed) && starved.swap(false, Ordering::AcqRel) {
-            self.bells[from].ring();
+            self.rung += u64::from(self.bells[from].ring());
         }
+    }
+
+    /// Bells rung so far that took a system call.
+    pub fn rung(&self) -> u64 {
+        self.rung
     }
 
     /// Nothing waits to be received.

@@ -13,6 +13,7 @@ use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, 
 use veza_engine::time::Mono;
 
 use crate::doorbell::Doorbell;
+use crate::stats::{Call, PerCall};
 
 /// Events taken from the kernel at a time.
 const EVENTS_MAX: usize = 256;
@@ -65,6 +66,8 @@ pub struct Poller {
     events: Vec<epoll::Event>,
     /// Events of the last [`Poller::collect`] from here on have not been given out yet.
     next: usize,
+    /// System calls made here.
+    calls: PerCall,
 }
 
 impl Poller {
@@ -73,25 +76,33 @@ impl Poller {
     /// # Errors
     /// Those of the system calls: out of descriptors.
     pub fn new(bell: Arc<Doorbell>) -> io::Result<Poller> {
-        let poller = Poller {
+        let mut poller = Poller {
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             timer: timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?,
             armed: None,
             bell,
             events: Vec::with_capacity(EVENTS_MAX),
             next: 0,
+            calls: PerCall::default(),
         };
         let read = Interest { read: true, write: false };
-        poller.watch(&poller.bell, BELL, read)?;
-        poller.watch(&poller.timer, TIMER, read)?;
+        epoll::add(&poller.epoll, &poller.bell, epoll::EventData::new_u64(BELL.0), read.flags())?;
+        epoll::add(&poller.epoll, &poller.timer, epoll::EventData::new_u64(TIMER.0), read.flags())?;
+        poller.calls[Call::EpollCtl] += 2;
         Ok(poller)
+    }
+
+    /// The system calls made so far.
+    pub fn calls(&self) -> &PerCall {
+        &self.calls
     }
 
     /// Registers a descriptor. Closing it ends the registration.
     ///
     /// # Errors
     /// Those of `epoll_ctl(2)`: out of memory or watches.
-    pub fn watch(&self, fd: impl AsFd, token: Token, interest: Interest) -> io::Result<()> {
+    pub fn watch(&mut self, fd: impl AsFd, token: Token, interest: Interest) -> io::Result<()> {
+        self.calls[Call::EpollCtl] += 1;
         epoll::add(&self.epoll, fd, epoll::EventData::new_u64(token.0), interest.flags())?;
         Ok(())
     }
@@ -100,7 +111,8 @@ impl Poller {
     ///
     /// # Errors
     /// Those of `epoll_ctl(2)`.
-    pub fn change(&self, fd: impl AsFd, token: Token, interest: Interest) -> io::Result<()> {
+    pub fn change(&mut self, fd: impl AsFd, token: Token, interest: Interest) -> io::Result<()> {
+        self.calls[Call::EpollCtl] += 1;
         epoll::modify(&self.epoll, fd, epoll::EventData::new_u64(token.0), interest.flags())?;
         Ok(())
     }
@@ -109,7 +121,8 @@ impl Poller {
     ///
     /// # Errors
     /// Those of `epoll_ctl(2)`.
-    pub fn forget(&self, fd: impl AsFd) -> io::Result<()> {
+    pub fn forget(&mut self, fd: impl AsFd) -> io::Result<()> {
+        self.calls[Call::EpollCtl] += 1;
         epoll::delete(&self.epoll, fd)?;
         Ok(())
     }
@@ -127,6 +140,7 @@ impl Poller {
         let us = deadline.0.max(1);
         let value = Timespec { tv_sec: (us / 1_000_000) as i64, tv_nsec: (us % 1_000_000 * 1000) as i64 };
         let spec = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: value };
+        self.calls[Call::Timerfd] += 1;
         timerfd_settime(&self.timer, TimerfdTimerFlags::ABSTIME, &spec)?;
         self.armed = Some(deadline);
         Ok(())
@@ -169,6 +183,7 @@ impl Poller {
         }
         self.events.clear();
         self.next = 0;
+        self.calls[Call::EpollWait] += 1;
         match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut self.events), timeout) {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(!self.events.is_empty()),
             Err(error) => Err(error.into()),
@@ -182,8 +197,12 @@ impl Poller {
             self.next += 1;
             let (data, flags) = (event.data, event.flags);
             match Token(data.u64()) {
-                BELL => self.bell.clear(),
+                BELL => {
+                    self.calls[Call::Eventfd] += 1;
+                    self.bell.clear();
+                }
                 TIMER => {
+                    self.calls[Call::Timerfd] += 1;
                     let _ = rustix::io::read(&self.timer, &mut [0; 8]);
                     self.armed = None;
                 }

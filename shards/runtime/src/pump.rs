@@ -21,7 +21,7 @@ use crate::inbox::{Inbox, Posted, Report};
 use crate::mesh::Port;
 use crate::poller::{Interest, Poller, Token};
 use crate::sockets::Sockets;
-use crate::stats::RuntimeStats;
+use crate::stats::{Call, Phase, RuntimeStats};
 use crate::watchdog::Beat;
 use crate::write::Writer;
 
@@ -74,6 +74,10 @@ pub struct Pump<E: Edge> {
     listening: bool,
     stopped: bool,
     stats: RuntimeStats,
+    /// Up to when the time awake is counted.
+    counted: Mono,
+    /// The shard has slept since.
+    slept: bool,
 }
 
 /// What a pump is made of, besides its edge.
@@ -88,7 +92,7 @@ pub(crate) struct Parts {
 impl<E: Edge> Pump<E> {
     pub(crate) fn new(parts: Parts, edge: E) -> io::Result<Pump<E>> {
         let Parts { config, port, inbox, bell, beat } = parts;
-        let poller = Poller::new(bell.clone())?;
+        let mut poller = Poller::new(bell.clone())?;
         let listening = edge.listener().is_some();
         if let Some(listener) = edge.listener() {
             poller.watch(listener, LISTENER, Interest { read: true, write: false })?;
@@ -113,6 +117,8 @@ impl<E: Edge> Pump<E> {
             listening,
             stopped: false,
             stats: RuntimeStats::default(),
+            counted: now.mono,
+            slept: true,
         })
     }
 
@@ -122,25 +128,55 @@ impl<E: Edge> Pump<E> {
     /// Of the poller: the shard cannot go on.
     pub fn turn(&mut self) -> io::Result<Turn> {
         self.now = clock::now();
+        if std::mem::take(&mut self.slept) {
+            self.counted = self.now.mono;
+        }
+        self.count(Phase::Timers, self.now.mono);
         self.beat.bump();
         self.stats.turns += 1;
-        self.take_events()?;
-        self.take_peers();
-        self.take_posted();
-        self.take_time()?;
+        // Time is counted behind whatever did something.
+        if self.take_events()? {
+            self.lap(Phase::Sockets);
+        }
+        if self.take_peers() {
+            self.lap(Phase::Peers);
+        }
+        if self.take_posted() {
+            self.lap(Phase::Inbox);
+        }
+        if self.take_time()? {
+            self.lap(Phase::Timers);
+        }
+        self.shard.observe(self.now);
         let mut settled = self.settle();
         // Closed sockets give their descriptors back before new ones are accepted.
         let reaped = self.reap();
         let accepted = self.accept()?;
         if reaped || accepted {
+            self.lap(Phase::Accept);
             settled = self.settle();
             self.reap();
+            self.lap(Phase::Accept);
+        } else if self.counted == self.now.mono {
+            self.lap(Phase::Timers); // a turn that did nothing
         }
-        self.stats.turn_us_max = self.stats.turn_us_max.max(clock::mono().since(self.now.mono));
+        let turn_us = self.counted.since(self.now.mono);
+        self.stats.turn_us.record(turn_us);
+        self.stats.turn_us_max = self.stats.turn_us_max.max(turn_us);
         if self.stopped {
             return Ok(Turn::Stop);
         }
         Ok(if self.poller.has_more() || !settled || !self.ending.is_empty() { Turn::Busy } else { Turn::Idle })
+    }
+
+    /// What has passed since the last count was for this.
+    fn count(&mut self, phase: Phase, until: Mono) {
+        self.stats.busy_us[phase] += until.since(self.counted);
+        self.counted = until;
+    }
+
+    fn lap(&mut self, phase: Phase) {
+        self.count(phase, clock::mono());
     }
 
     /// Announces the sleep, sets the timer and looks at the queues once more. After a yes the driver waits on
@@ -166,9 +202,11 @@ impl<E: Edge> Pump<E> {
         Ok(!more)
     }
 
-    /// The sleep is over.
-    pub fn woke(&mut self) {
+    /// The sleep is over; `long` if it took io_uring.
+    pub fn woke(&mut self, long: bool) {
         self.bell.awake();
+        self.stats.calls[Call::IoUring] += u64::from(long);
+        self.slept = true;
     }
 
     /// What to sleep on.
@@ -176,8 +214,8 @@ impl<E: Edge> Pump<E> {
         &mut self.poller
     }
 
-    fn take_events(&mut self) -> io::Result<()> {
-        self.poller.collect()?;
+    fn take_events(&mut self) -> io::Result<bool> {
+        let any = self.poller.collect()?;
         while let Some(ready) = self.poller.next_ready() {
             if ready.token == LISTENER {
                 self.accept_ready = true;
@@ -188,10 +226,12 @@ impl<E: Edge> Pump<E> {
                 break;
             }
         }
-        Ok(())
+        Ok(any)
     }
 
-    fn take_peers(&mut self) {
+    fn take_peers(&mut self) -> bool {
+        let mut total = 0;
+        let mut more = false;
         for from in self.port.peers() {
             let mut count = 0;
             while count < PEER_MESSAGES_MAX {
@@ -201,17 +241,27 @@ impl<E: Edge> Pump<E> {
             }
             if count > 0 {
                 self.port.made_room(from);
-                self.stats.peer_messages += count as u64;
+                total += count as u64;
+                more |= count == PEER_MESSAGES_MAX;
             }
         }
+        self.stats.peer_messages += total;
+        let left = if more { self.port.waiting() as u64 } else { 0 };
+        self.stats.ring_peak.see(total + left, self.now.mono);
+        total > 0
     }
 
-    fn take_posted(&mut self) {
-        for _ in 0..POSTED_MAX {
+    fn take_posted(&mut self) -> bool {
+        let mut count = 0;
+        while count < POSTED_MAX {
             let Some(posted) = self.inbox.take() else { break };
+            count += 1;
             self.stats.posted += 1;
             self.take_one_posted(posted);
         }
+        let left = if count == POSTED_MAX { self.inbox.waiting() } else { 0 };
+        self.stats.inbox_peak.see((count + left) as u64, self.now.mono);
+        count > 0
     }
 
     fn take_one_posted(&mut self, posted: Posted) {
@@ -247,22 +297,33 @@ impl<E: Edge> Pump<E> {
     }
 
     fn report(&mut self) -> Report {
+        let mut runtime = self.stats.clone();
+        runtime.cpu_us = clock::thread_cpu_us();
+        for call in Call::ALL {
+            runtime.calls[call] += self.poller.calls()[call];
+        }
+        runtime.calls[Call::Write] += runtime.writes;
+        runtime.calls[Call::Eventfd] += self.port.rung();
+        runtime.inbox_waiting = self.inbox.waiting() as u64;
+        runtime.socket_bytes = self.sockets.bytes() as u64;
         Report {
             shard: self.id,
             engine: self.shard.stats().clone(),
-            runtime: self.stats,
+            runtime,
             edge: self.edge.counters(),
             quiet: self.shard.is_quiet(),
             sockets: self.sockets.count(),
         }
     }
 
-    fn take_time(&mut self) -> io::Result<()> {
+    fn take_time(&mut self) -> io::Result<bool> {
         let mono = self.now.mono;
-        if self.shard.next_timeout().is_some_and(|due| due <= mono) {
+        let mut any = self.shard.next_timeout().is_some_and(|due| due <= mono);
+        if any {
             self.shard.handle(self.now, Input::Tick);
         }
         while let Some(id) = self.edge.expired(mono) {
+            any = true;
             self.with(id, |edge, io| edge.on_deadline(io));
         }
         if self.accept_again.is_some_and(|due| due <= mono) {
@@ -270,38 +331,47 @@ impl<E: Edge> Pump<E> {
             self.accept_ready = true;
             self.watch_listener(true)?;
         }
-        Ok(())
+        Ok(any)
     }
 
     /// Carries out effects, sends to peers and flushes touched sockets until nothing is left; says no if the turn's
     /// bound is reached before.
     fn settle(&mut self) -> bool {
         for _ in 0..SETTLE_ROUNDS_MAX {
-            let mut more = false;
+            let mut effects = false;
             while let Some(effect) = self.shard.poll_effect() {
                 self.carry_out(effect);
-                more = true;
+                effects = true;
             }
-            self.send_peers();
+            if self.send_peers() || effects {
+                self.lap(Phase::Effects);
+            }
+            let mut writes = false;
             while let Some(id) = self.shard.next_touched() {
                 self.flush(id);
-                more = true;
+                writes = true;
             }
-            if !more {
+            if writes {
+                self.lap(Phase::Writes);
+            }
+            if !effects && !writes {
                 return true;
             }
         }
         false
     }
 
-    fn send_peers(&mut self) {
+    fn send_peers(&mut self) -> bool {
+        let mut any = false;
         for to in self.port.peers() {
             while self.shard.peer_waiting(to) > 0 && self.port.has_room(to) {
                 let Some(message) = self.shard.poll_peer(to) else { break };
                 self.port.send(to, message);
+                any = true;
             }
         }
         self.port.ring();
+        any
     }
 
     fn carry_out(&mut self, effect: Effect) {

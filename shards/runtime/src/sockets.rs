@@ -81,6 +81,11 @@ impl<C> Sockets<C> {
         self.slots.len() - self.free.len()
     }
 
+    /// Bytes of the table itself; what the edge's state owns besides is not in it.
+    pub fn bytes(&self) -> usize {
+        self.slots.capacity() * size_of::<Slot<C>>() + self.free.capacity() * size_of::<u32>()
+    }
+
     /// How the poller calls it.
     pub fn token(id: ConnId) -> Token {
         Token(u64::from(id.generation) << 32 | u64::from(id.slot))

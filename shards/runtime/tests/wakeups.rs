@@ -100,7 +100,7 @@ fn ping_pong_between_two_sleepers_never_stalls() {
 fn a_sender_that_sleeps_on_a_full_ring_is_woken_by_the_room() {
     let bells = [bell(), bell()];
     let mut ports = mesh::<u64>(&bells, 8).into_iter();
-    let (mut sender, receiver) = (ports.next().unwrap(), ports.next().unwrap());
+    let (mut sender, mut receiver) = (ports.next().unwrap(), ports.next().unwrap());
     let [sender_bell, receiver_bell] = bells;
     let (from, to) = (ShardId(0), ShardId(1));
     let consumer = std::thread::spawn(move || {

@@ -71,12 +71,14 @@ impl Backend for Fake {
 
     fn shard_report(&self, shard: u16) -> oneshot::Receiver<Box<ShardReport>> {
         let (sender, receiver) = oneshot::channel();
-        let mut report = ShardReport { counters: vec![("accept_backoffs", 3), ("panics", 0)], ..Default::default() };
-        report.stats.connections = 7;
-        report.stats.commands.0[CommandType::SendMessage as usize] = 42;
+        let mut report = ShardReport { edge: vec![("upgrades", 3), ("resets", 0)], ..Default::default() };
+        report.engine.connections = 7;
+        report.engine.commands.0[CommandType::SendMessage as usize] = 42;
         for us in [1, 1000, 70_000_000] {
-            report.stats.ack_us.record(us);
+            report.engine.ack_us.record(us);
         }
+        report.runtime.busy_us[veza_runtime::Phase::Writes] = 1_500_000;
+        report.engine.peaks.journal_ops.see(9, veza_engine::time::Mono(1));
         // The second shard is stuck: its number never comes.
         if shard == 0 {
             let _ = sender.send(Box::new(report));

@@ -1,7 +1,8 @@
 //! Connections: how they are made, what they are told first, and how a stuck one is let go.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -56,6 +57,8 @@ pub(super) struct Connector {
     /// One at a time in each line: a returning server is not met by a herd. What writes does not wait for what reads.
     write_line: Semaphore,
     read_line: Semaphore,
+    /// Connections that are open.
+    open: Arc<AtomicU64>,
 }
 
 impl Connector {
@@ -71,7 +74,12 @@ impl Connector {
             .keepalives_interval(Duration::from_secs(2))
             .keepalives_retries(3)
             .tcp_user_timeout(Duration::from_secs(10));
-        Connector { config, write_line: Semaphore::new(1), read_line: Semaphore::new(1) }
+        Connector { config, write_line: Semaphore::new(1), read_line: Semaphore::new(1), open: Arc::default() }
+    }
+
+    /// Counts its open connections here.
+    pub(super) fn counted(self, open: Arc<AtomicU64>) -> Connector {
+        Connector { open, ..self }
     }
 
     /// A new connection, however long it takes. `failed` hears of every attempt that failed.
@@ -106,7 +114,8 @@ impl Connector {
             // How it ended, each waiting query learns for itself.
             let _ = connection.await;
         });
-        let mut session = Session { client, task, pid: 0, statements: Mutex::new(HashMap::new()) };
+        let open = Open::new(self.open.clone());
+        let mut session = Session { client, task, pid: 0, statements: Mutex::new(HashMap::new()), _open: open };
         let said = session.client.simple_query(&settings(purpose)).await?;
         let pid = said.iter().rev().find_map(|message| match message {
             SimpleQueryMessage::Row(row) => row.get(0),
@@ -171,6 +180,23 @@ pub(super) struct Session {
     /// The server's process for it.
     pub(super) pid: i32,
     statements: Mutex<HashMap<&'static str, Statement>>,
+    _open: Open,
+}
+
+/// Counts an open connection as long as it lives.
+struct Open(Arc<AtomicU64>);
+
+impl Open {
+    fn new(count: Arc<AtomicU64>) -> Open {
+        count.fetch_add(1, Relaxed);
+        Open(count)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
 }
 
 impl Session {

@@ -87,9 +87,10 @@ impl Postgres {
         completions: Arc<dyn Completions>,
     ) -> Result<Postgres, StoreError> {
         let meter = Arc::new(Meter::new("postgresql"));
-        let connector = Connector::new(url, config.writer_epoch);
+        let connector = Connector::new(url, config.writer_epoch).counted(meter.connections.clone());
         let context = Arc::new(Context::new(config, connector, completions, meter));
         let (writers, readers) = share_out(config);
+        context.meter.connections_max.store(u64::from(writers + readers + CONNECTIONS_OTHER), Relaxed);
         let (write_jobs, write_queues): (Vec<_>, Vec<_>) = (0..writers).map(|_| mpsc::unbounded_channel()).unzip();
         let (jobs, job_queue) = mpsc::channel(config.loads_max.max(1));
         let pool =

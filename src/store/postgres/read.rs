@@ -90,9 +90,7 @@ pub(super) async fn run(pool: Arc<Pool>) {
         if counts {
             context.reader_came();
         }
-        context.meter.connections.fetch_add(1, Relaxed);
         let closed = serve(&pool, &mut session).await;
-        context.meter.connections.fetch_sub(1, Relaxed);
         let last = counts && context.reader_went();
         if closed {
             return;
@@ -123,7 +121,9 @@ async fn serve(pool: &Pool, session: &mut Session) -> bool {
             () = session.ended() => return false,
         };
         let Some(group) = group else { return true };
+        let busy = pool.context.meter.busy();
         let good = work(&pool.context, session, group).await;
+        drop(busy);
         if !good || session.client.is_closed() {
             return false;
         }

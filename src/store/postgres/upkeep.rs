@@ -67,9 +67,7 @@ pub(super) async fn run(context: Arc<Context>, mut requests: mpsc::UnboundedRece
             session = connected => session,
             () = context.closing() => return,
         };
-        context.meter.connections.fetch_add(1, Relaxed);
         let end = upkeep.serve(&context, &session, &mut requests).await;
-        context.meter.connections.fetch_sub(1, Relaxed);
         let Err(error) = end else { return };
         if fault(&error) == Fault::Superseded {
             // The keeper of the lock ends the process.

@@ -64,8 +64,11 @@ enum Attempt {
 pub(super) async fn run(context: Arc<Context>, mut jobs: mpsc::UnboundedReceiver<WriteJob>) {
     let mut writer = Writer { context, session: None, left_behind: None, connected_before: false };
     while let Some(WriteJob { shard, batch }) = next(&writer.context, &mut jobs).await {
+        let context = writer.context.clone();
+        let meter = &context.meter;
+        let busy = meter.busy();
         let outcome = writer.settle(&batch).await;
-        let meter = &writer.context.meter;
+        drop(busy);
         match &outcome {
             BatchOutcome::Committed => {
                 meter.batches.fetch_add(1, Relaxed);

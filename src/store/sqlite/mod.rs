@@ -112,7 +112,9 @@ impl Sqlite {
             threads.push(spawn(&shared, format!("sqlite-read-{index}"), work)?);
         }
         // The writer's own is counted as well.
-        shared.meter.connections.store(threads.len() as u64 + 1, Relaxed);
+        let connections = threads.len() as u64 + 1;
+        shared.meter.connections.store(connections, Relaxed);
+        shared.meter.connections_max.store(connections, Relaxed);
         shared.meter.went_up();
         let owned = shared.clone();
         let work = move || writer::Writer::new(owned, connection, waiting).run();

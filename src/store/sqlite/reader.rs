@@ -103,6 +103,7 @@ impl Asks {
 /// A reading thread, until closed.
 pub(super) fn run(shared: &Shared, connection: &Connection, jobs: &Sender<Job>) {
     while let Some(work) = shared.asks.take() {
+        let _busy = shared.meter.busy();
         match work {
             Work::One(Ask::Load { ticket, .. }) if ticket.late() => ticket.answer(Err(LoadError::Unavailable)),
             Work::One(Ask::Load { ticket, load }) => {

@@ -151,6 +151,8 @@ impl Writer {
     /// nothing was promised.
     fn commit_group(&mut self) {
         let mut pause = PAUSE_MIN;
+        let shared = self.shared.clone();
+        let _busy = shared.meter.busy();
         while !self.group.is_empty() {
             let begun = Instant::now();
             match self.attempt() {

@@ -207,6 +207,7 @@ impl Sessions {
         let data = auth_success(core, &user);
         session.phase = Phase::Ready(Box::new(user));
         core.stats.authenticated += 1;
+        core.stats.authentications += 1;
         let frame = match &reply_to {
             Some(id) => reply_frame("auth_success", id, &data),
             None => push_frame("auth_success", &data),

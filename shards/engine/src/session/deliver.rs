@@ -30,6 +30,7 @@ impl Sessions {
         match &change {
             Some(SubChange::Unsubscribe { room_id }) => self.drop_sub(core, conn, *room_id),
             Some(SubChange::Subscribe { room_id, from, head }) => {
+                core.stats.joins += 1;
                 if let Some(session) = self.get(conn) {
                     session.subscribing = session.subscribing.saturating_sub(1);
                 }
@@ -115,6 +116,7 @@ impl Sessions {
             }
             return;
         }
+        core.stats.resumed_rooms += u64::from(verdict.recovered);
         if verdict.subscribed {
             let session = self.get(conn).expect("looked up before");
             if !session.subs.iter().any(|sub| sub.room_id == verdict.room_id) {
@@ -221,7 +223,7 @@ impl Sessions {
         let low = core.limits.replay_low_bytes;
         let Some(session) = self.get(conn) else { return };
         let before = session.outbox.push_bytes() + session.outbox.reply_bytes();
-        session.outbox.advance(bytes);
+        core.stats.frames_written += session.outbox.advance(bytes);
         let after = session.outbox.push_bytes() + session.outbox.reply_bytes();
         core.stats.outbox_bytes = core.stats.outbox_bytes.saturating_sub((before - after) as u64);
         if session.catching > 0 && session.outbox.reply_bytes() < low {

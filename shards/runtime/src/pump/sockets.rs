@@ -9,6 +9,7 @@ use super::{LISTENER, Pump};
 use crate::edge::{Accept, Edge, End, Io};
 use crate::poller::{Interest, Ready};
 use crate::sockets::Sockets;
+use crate::stats::Call;
 
 /// Sockets accepted in one turn.
 const ACCEPTS_MAX: usize = 64;
@@ -38,6 +39,7 @@ impl<E: Edge> Pump<E> {
     /// Reads once and hands it to the edge.
     fn read(&mut self, id: ConnId) {
         let mut buffer = std::mem::take(&mut self.buffer);
+        self.stats.calls[Call::Read] += 1;
         let result = match self.sockets.get_mut(id) {
             Some(open) => (&open.socket).read(&mut buffer),
             None => Err(io::ErrorKind::NotConnected.into()),
@@ -134,7 +136,7 @@ impl<E: Edge> Pump<E> {
             if engine.is_some() {
                 self.shard.wrote(self.now, id, written.bytes);
             } else if let Some(own) = own.as_mut() {
-                own.advance(written.bytes);
+                self.stats.edge_frames += own.advance(written.bytes);
                 own_written = own.is_empty();
             }
             open.blocked = written.blocked;
@@ -157,6 +159,7 @@ impl<E: Edge> Pump<E> {
         for id in ending.drain(..) {
             let Some(open) = self.sockets.remove(id) else { continue };
             self.stats.closed += 1;
+            self.stats.calls[Call::Close] += u64::from(open.end != Some(End::Release));
             match open.end {
                 Some(End::Release) => {
                     // If it fails the descriptor is not registered, which is what is wanted.
@@ -183,6 +186,7 @@ impl<E: Edge> Pump<E> {
             return Ok(false);
         }
         for _ in 0..ACCEPTS_MAX {
+            self.stats.calls[Call::Accept] += 1;
             match self.edge.accept(self.now) {
                 Accept::Socket(socket, conn) => {
                     self.stats.accepted += 1;
