@@ -48,7 +48,7 @@ pub fn document() -> Value {
         ("/health", "The state of every component.", &[200, 503][..]),
         ("/health/live", "200 while the process lives.", &[200]),
         ("/health/ready", "Whether the server should get traffic.", &[200, 503]),
-        ("/metrics", "Metrics in the OpenMetrics text format.", &[200]),
+        ("/metrics", "Metrics in the Prometheus text format; /docs/metrics explains each.", &[200]),
     ] {
         let answers: Map<String, Value> =
             statuses.iter().map(|status| (status.to_string(), json!({ "description": summary }))).collect();
