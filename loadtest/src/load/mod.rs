@@ -4,8 +4,19 @@
 //! plan and merges what they report each second. Times of different workers are compared by CLOCK_MONOTONIC, which all
 //! processes of one machine share; all workers therefore run on one machine. The server may be another one.
 
+mod call;
+mod clock;
+mod crew;
+mod merge;
+mod metrics;
+mod plan;
+mod prepare;
+mod run;
 pub mod scenario;
+mod wire;
+mod worker;
 
+pub use crew::SUBCOMMAND;
 pub use scenario::Scenario;
 
 use crate::result::{RunResult, Second};
@@ -44,6 +55,10 @@ pub fn run(
     target: &Target,
     on_second: &mut dyn FnMut(&Second) -> ControlFlow<()>,
 ) -> Result<RunResult, String> {
-    let _ = (scenario, target, on_second);
-    Err("not yet".into())
+    run::run(scenario, target, on_second)
+}
+
+/// What a worker process does: an order and controls come in on standard input, reports go out on standard output.
+pub fn work() {
+    worker::serve(std::io::stdin(), std::io::stdout());
 }

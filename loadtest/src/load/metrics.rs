@@ -1,0 +1,141 @@
+//! What the server and its database say of themselves: `/metrics`, and the kernel's accounts where they run here.
+
+use super::Target;
+use crate::{http, process};
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::SocketAddr;
+
+/// CPU of the server, seconds.
+pub const CPU: &str = "process_cpu_seconds_total";
+/// Its resident memory.
+pub const RSS: &str = "process_resident_memory_bytes";
+/// Operations in its journals.
+pub const JOURNAL: &str = "journal_operations";
+/// Time that the pump of a shard was busy, by shard (and phase).
+const BUSY: &str = "pump_busy_seconds_total";
+
+/// One look.
+#[derive(Clone, Debug, Default)]
+pub struct Sample {
+    /// When, CLOCK_MONOTONIC, ns.
+    pub at_ns: u64,
+    /// By name without `veza_`, summed over labels; families with labels other than `shard` also by these.
+    pub values: BTreeMap<String, f64>,
+    /// Busy seconds of each shard.
+    pub busy: BTreeMap<u32, f64>,
+    /// CPU of PostgreSQL so far, seconds.
+    pub database_s: Option<f64>,
+    /// Why there are no values.
+    pub failure: Option<String>,
+}
+
+/// Looks at everything that can be seen. The kernel's account of CPU and memory stands in where `/metrics` is absent.
+pub fn sample(target: &Target) -> Sample {
+    let mut sample = Sample { at_ns: super::clock::now_ns(), ..Sample::default() };
+    match scrape(target.metrics_addr) {
+        Ok(text) => parse(&text, &mut sample),
+        Err(reason) => sample.failure = Some(reason),
+    }
+    if let Some(pid) = target.pid {
+        let own = [(CPU, process::cpu_seconds(pid)), (RSS, process::rss_bytes(pid).map(|bytes| bytes as f64))];
+        for (name, value) in own {
+            if let (Ok(value), None) = (value, sample.values.get(name)) {
+                sample.values.insert(name.to_owned(), value);
+            }
+        }
+    }
+    sample.database_s = target.database_pid.and_then(family_cpu_seconds);
+    sample
+}
+
+fn scrape(addr: SocketAddr) -> Result<String, String> {
+    let response = http::get_blocking(addr, "/metrics").map_err(|error| error.to_string())?;
+    if response.status != 200 {
+        return Err(format!("status {}", response.status));
+    }
+    String::from_utf8(response.body).map_err(|error| error.to_string())
+}
+
+/// Takes the text format apart; buckets of histograms are left out.
+fn parse(text: &str, sample: &mut Sample) {
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let Some((series, value)) = line.rsplit_once(' ') else { continue };
+        let Ok(value) = value.parse::<f64>() else { continue };
+        let (name, labels) = series.split_once('{').map_or((series, ""), |(name, rest)| (name, rest.trim_end_matches('}')));
+        let name = name.strip_prefix("veza_").unwrap_or(name);
+        if name.ends_with("_bucket") {
+            continue;
+        }
+        *sample.values.entry(name.to_owned()).or_default() += value;
+        let labels: Vec<(&str, &str)> = labels.split(',').filter_map(|label| label.split_once('=')).collect();
+        let others: Vec<String> = labels
+            .iter()
+            .filter(|(label, _)| *label != "shard")
+            .map(|(label, value)| format!("{label}={}", value.trim_matches('"')))
+            .collect();
+        if !others.is_empty() {
+            *sample.values.entry(format!("{name}{{{}}}", others.join(","))).or_default() += value;
+        }
+        let shard = labels.iter().find(|(label, _)| *label == "shard").and_then(|(_, of)| of.trim_matches('"').parse().ok());
+        if let (BUSY, Some(shard)) = (name, shard) {
+            *sample.busy.entry(shard).or_default() += value;
+        }
+    }
+}
+
+/// Shards that answered.
+pub fn shards(sample: &Sample) -> u32 {
+    sample.values.get("shard_up").map_or(0, |up| *up as u32)
+}
+
+/// Counters as differences, gauges as they are at the end.
+pub fn difference(from: &Sample, to: &Sample) -> BTreeMap<String, f64> {
+    let value = |(name, value): (&String, &f64)| {
+        let family = name.split('{').next().unwrap_or(name);
+        let counts = ["_total", "_sum", "_count"].iter().any(|end| family.ends_with(end));
+        let before = if counts { from.values.get(name).copied().unwrap_or(0.0) } else { 0.0 };
+        (name.clone(), value - before)
+    };
+    to.values.iter().map(value).collect()
+}
+
+/// The part of the time between two looks that each shard's pump was busy, by shard.
+pub fn shard_busy(from: &Sample, to: &Sample) -> Vec<f64> {
+    let seconds = (to.at_ns - from.at_ns) as f64 / 1e9;
+    let part = |(shard, busy): (&u32, &f64)| (busy - from.busy.get(shard).unwrap_or(&0.0)) / seconds;
+    if seconds > 0.0 { to.busy.iter().map(part).collect() } else { Vec::new() }
+}
+
+/// CPU of a process, its children, and those of them that have ended.
+fn family_cpu_seconds(pid: u32) -> Option<f64> {
+    let ended = |pid: u32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let (_, fields) = stat.rsplit_once(')')?;
+        // cutime and cstime, the 16th and 17th.
+        let ticks: u64 = fields.split_whitespace().skip(13).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+        Some(ticks as f64 / 100.0)
+    };
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
+    let living = children.split_whitespace().filter_map(|child| process::cpu_seconds(child.parse().ok()?).ok());
+    Some(process::cpu_seconds(pid).ok()? + ended(pid)? + living.sum::<f64>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_families_and_subtracts_counters() {
+        let text = "# TYPE veza_connections gauge\nveza_connections{shard=\"0\"} 3\nveza_connections{shard=\"1\"} 4\n\
+                    veza_closes_total{shard=\"0\",code=\"3002\"} 5\nveza_turn_seconds_bucket{le=\"1\"} 9\n\
+                    veza_pump_busy_seconds_total{shard=\"1\",phase=\"peers\"} 2.5\nprocess_cpu_seconds_total 1.5\n";
+        let (mut from, mut to) = (Sample::default(), Sample { at_ns: 10_000_000_000, ..Sample::default() });
+        parse(text, &mut from);
+        parse(&text.replace(" 5", " 8").replace("2.5", "7.5").replace(" 3", " 1"), &mut to);
+        let difference = difference(&from, &to);
+        assert_eq!((difference["connections"], difference["closes_total{code=3002}"]), (5.0, 3.0));
+        assert_eq!((difference[CPU], difference.get("turn_seconds_bucket")), (0.0, None));
+        assert_eq!(shard_busy(&from, &to), [0.5]);
+    }
+}

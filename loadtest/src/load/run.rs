@@ -1,0 +1,260 @@
+//! The coordinator: from the first room to the merged result.
+
+use super::clock::{SECOND_NS, now_ns, wall_clock};
+use super::crew::Crew;
+use super::merge::{Seconds, merge_done};
+use super::metrics::{self, Sample};
+use super::wire::{Control, DoneReport, Order, Report};
+use super::{Scenario, Target, plan, prepare};
+use crate::result::{Cpu, FORMAT, RunResult, Second, Threshold};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
+use std::time::Duration;
+
+/// Between the word and the beginning of the warm-up.
+const LEAD_NS: u64 = 200_000_000;
+/// The part of a core above which a worker is said to have been busy.
+const WORKER_BUSY: f64 = 0.8;
+/// What a worker may be late (p99) before it is said, µs.
+const LATE_US: u64 = 2_000;
+
+/// What happens while a run lasts.
+enum Event {
+    Worker(usize, Report),
+    /// The server's numbers at the end of a second (by its number), or at the borders of the measured time.
+    Sample(Box<Sample>),
+}
+
+/// See [`super::run`].
+pub(super) fn run(
+    scenario: &Scenario,
+    target: &Target,
+    on_second: &mut dyn FnMut(&Second) -> ControlFlow<()>,
+) -> Result<RunResult, String> {
+    let started_at = wall_clock();
+    let fds = raise_fds()?;
+    let workers = plan::workers(scenario, fds, crate::process::cores());
+    let run = format!("{:06x}", (now_ns() / 1000) & 0xff_ffff);
+    let rooms = prepare::rooms(scenario, target, &run)?;
+    let orders: Vec<Order> = (0..workers).map(|worker| order(scenario, target, &run, worker, workers, &rooms)).collect();
+    let (send, reports) = mpsc::channel();
+    let mut crew = Crew::start(&orders, &send)?;
+    let course = Course { scenario, target, reports, workers };
+    course.wait_ready()?;
+    let begin_ns = now_ns() + LEAD_NS;
+    crew.tell_all(&Control::Begin { at_ns: begin_ns })?;
+    let outcome = course.load(&mut crew, begin_ns, on_second)?;
+    crew.tell_all(&Control::Verify)?;
+    let done = course.wait_done()?;
+    let mut result = RunResult {
+        format: FORMAT,
+        scenario: scenario.name.clone(),
+        plan: serde_json::to_value(scenario).map_err(|error| error.to_string())?,
+        started_at,
+        target: target.addr.to_string(),
+        workers: workers as u32,
+        measured_s: outcome.measured_s,
+        rooms: plan::room_count(scenario) as u64,
+        ..RunResult::default()
+    };
+    merge_done(&mut result, &done)?;
+    notes_of_workers(&mut result, &done);
+    outcome.into_result(&mut result, scenario);
+    Ok(result)
+}
+
+fn order(scenario: &Scenario, target: &Target, run: &str, worker: usize, workers: usize, rooms: &[u64]) -> Order {
+    let (addr, secret) = (target.addr, target.secret.clone());
+    Order { scenario: scenario.clone(), addr, secret, run: run.to_owned(), worker, workers, rooms: rooms.to_vec() }
+}
+
+/// As many descriptors as this process, and with it its workers, may have.
+fn raise_fds() -> Result<u64, String> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(|error| error.to_string())?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map_err(|error| error.to_string())?;
+    Ok(hard)
+}
+
+/// A run under way.
+struct Course<'a> {
+    scenario: &'a Scenario,
+    target: &'a Target,
+    reports: Receiver<(usize, Report)>,
+    workers: usize,
+}
+
+impl Course<'_> {
+    /// Until all have said so.
+    fn wait_ready(&self) -> Result<(), String> {
+        // Connecting has its own patience in the workers.
+        for _ in 0..self.workers {
+            match self.next_report(self.patience() * 4)? {
+                (_, Report::Ready) => {}
+                (worker, other) => return Err(format!("worker {worker}: {other:?} before the start")),
+            }
+        }
+        Ok(())
+    }
+
+    fn wait_done(&self) -> Result<Vec<DoneReport>, String> {
+        let mut done: Vec<Option<DoneReport>> = vec![None; self.workers];
+        while done.iter().any(Option::is_none) {
+            match self.next_report(self.patience() * 10)? {
+                (worker, Report::Done(report)) => done[worker] = Some(*report),
+                // Seconds of the comparison.
+                (_, Report::Second(_)) => {}
+                (worker, other) => return Err(format!("worker {worker}: {other:?} at the end")),
+            }
+        }
+        Ok(done.into_iter().flatten().collect())
+    }
+
+    fn patience(&self) -> Duration {
+        self.scenario.patience.0
+    }
+
+    fn next_report(&self, patience: Duration) -> Result<(usize, Report), String> {
+        match self.reports.recv_timeout(patience) {
+            Ok((worker, Report::Failed(reason))) => Err(format!("worker {worker}: {reason}")),
+            Ok(report) => Ok(report),
+            Err(_) => Err(format!("a worker has said nothing for {patience:?}")),
+        }
+    }
+
+    /// From the warm-up until everybody is quiet.
+    fn load(
+        &self,
+        crew: &mut Crew,
+        begin_ns: u64,
+        on_second: &mut dyn FnMut(&Second) -> ControlFlow<()>,
+    ) -> Result<Outcome, String> {
+        let over = Arc::new(AtomicBool::new(false));
+        let (send, events) = mpsc::channel();
+        let watcher = watch(self.target.clone(), self.borders(begin_ns), over.clone(), send);
+        let outcome = self.listen(crew, begin_ns, &events, on_second);
+        over.store(true, Ordering::Relaxed);
+        watcher.join().expect("the watcher does not panic");
+        outcome
+    }
+
+    /// Where the measured time begins and ends.
+    fn borders(&self, begin_ns: u64) -> (u64, u64, u64) {
+        let from = begin_ns + self.scenario.warmup.us() * 1000;
+        (begin_ns, from, from + self.scenario.duration.us() * 1000)
+    }
+
+    fn listen(
+        &self,
+        crew: &mut Crew,
+        begin_ns: u64,
+        samples: &Receiver<Event>,
+        on_second: &mut dyn FnMut(&Second) -> ControlFlow<()>,
+    ) -> Result<Outcome, String> {
+        let borders = self.borders(begin_ns);
+        let mut seconds = Seconds::new(self.workers, borders);
+        let mut quiet = 0;
+        let mut stopped = None;
+        while quiet < self.workers {
+            match self.next_report(self.patience() * 4)? {
+                (_, Report::Quiet) => quiet += 1,
+                (worker, Report::Second(second)) => seconds.add(worker, &second)?,
+                (worker, other) => return Err(format!("worker {worker}: {other:?} under load")),
+            }
+            while let Ok(Event::Sample(sample)) = samples.try_recv() {
+                seconds.sample(*sample);
+            }
+            while let Some(second) = seconds.next_whole() {
+                if on_second(second).is_break() && stopped.is_none() {
+                    stopped = Some(now_ns());
+                    crew.tell_all(&Control::Stop)?;
+                }
+            }
+        }
+        let end = stopped.unwrap_or(borders.2).min(borders.2);
+        let measured_s = end.saturating_sub(borders.1) as f64 / SECOND_NS as f64;
+        let (series, samples) = seconds.finish();
+        Ok(Outcome { series, samples, borders: (borders.1, end), measured_s })
+    }
+}
+
+/// A thread that looks at the server at the end of each second, and at the borders of the measured time.
+fn watch(target: Target, (begin, from, to): (u64, u64, u64), over: Arc<AtomicBool>, send: Sender<Event>) -> thread::JoinHandle<()> {
+    thread::spawn(move || {
+        let mut next = begin;
+        while !over.load(Ordering::Relaxed) {
+            let now = now_ns();
+            if now < next {
+                // Short, so that the end of the run does not wait for the end of a second.
+                thread::sleep(Duration::from_nanos((next - now).min(20_000_000)));
+                continue;
+            }
+            if send.send(Event::Sample(Box::new(metrics::sample(&target)))).is_err() {
+                return;
+            }
+            let now = now_ns();
+            let second = begin + (now.saturating_sub(begin) / SECOND_NS + 1) * SECOND_NS;
+            next = [from, to, second].into_iter().filter(|at| *at > now).min().unwrap_or(second);
+        }
+    })
+}
+
+/// What the coordinator itself has seen.
+struct Outcome {
+    series: Vec<Second>,
+    samples: Vec<Sample>,
+    borders: (u64, u64),
+    measured_s: f64,
+}
+
+impl Outcome {
+    fn into_result(self, result: &mut RunResult, scenario: &Scenario) {
+        let nearest = |at: u64| self.samples.iter().min_by_key(|sample| sample.at_ns.abs_diff(at));
+        if let (Some(from), Some(to)) = (nearest(self.borders.0), nearest(self.borders.1)) {
+            result.server = metrics::difference(from, to);
+            result.shards = metrics::shards(to);
+            result.shard_busy = metrics::shard_busy(from, to);
+            result.cpu = Cpu {
+                server_s: to.values.get(metrics::CPU).map(|_| result.server[metrics::CPU]),
+                database_s: to.database_s.zip(from.database_s).map(|(to, from)| to - from),
+                generator_s: result.cpu.generator_s,
+            };
+            result.notes.extend(to.failure.iter().map(|reason| format!("/metrics cannot be read: {reason}")));
+        }
+        result.series = self.series;
+        growth(result, scenario);
+    }
+}
+
+/// `memory_growth_max`, as a threshold of this run.
+fn growth(result: &mut RunResult, scenario: &Scenario) {
+    if scenario.memory_growth_max == 0.0 {
+        return;
+    }
+    let memory: Vec<f64> =
+        result.series.iter().filter(|s| s.measured).filter_map(|s| Some(s.server_rss_bytes? as f64)).collect();
+    let tenth = memory.len().div_ceil(10);
+    let mean = |of: &[f64]| of.iter().sum::<f64>() / of.len() as f64;
+    let value = (tenth > 0).then(|| mean(&memory[memory.len() - tenth..]) / mean(&memory[..tenth]));
+    let held = value.is_some_and(|value| value <= scenario.memory_growth_max);
+    let text = format!("memory growth <= {}", scenario.memory_growth_max);
+    result.thresholds.push(Threshold { text, value, held });
+}
+
+fn notes_of_workers(result: &mut RunResult, done: &[DoneReport]) {
+    for (worker, report) in done.iter().enumerate() {
+        let used = report.cpu_ns as f64 / 1e9 / result.measured_s.max(1e-9);
+        if used > WORKER_BUSY {
+            let percent = used * 100.0;
+            result.notes.push(format!(
+                "worker {worker} used {percent:.0} % of a core: the generator is a part of what was measured"
+            ));
+        }
+    }
+    if let Some(late) = result.latency.get(crate::result::latency::LATE).filter(|late| late.p99_us > LATE_US) {
+        result.notes.push(format!("the generator itself was late: p99 {:.1} ms", late.p99_us as f64 / 1e3));
+    }
+}
