@@ -16,6 +16,11 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Runs a load scenario, checks every guarantee meanwhile, and reports
+    Run(cmd::run::Arguments),
+    /// (a part of run) Plays some of its clients
+    #[command(hide = true)]
+    Worker(cmd::run::Worker),
     /// Kills, stops or pauses the server or its database under load, and accounts for every message
     Fault(cmd::fault::Arguments),
     /// A client resumes over 9,000 events of 1 KB while its room goes on talking
@@ -71,6 +76,8 @@ impl From<StoreName> for Store {
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
+        Command::Run(arguments) => arguments.run(),
+        Command::Worker(arguments) => arguments.run(),
         Command::Fault(arguments) => arguments.run(),
         Command::Resume(arguments) => arguments.run(),
         Command::IdleMemory(arguments) => arguments.run(),

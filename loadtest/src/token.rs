@@ -17,6 +17,11 @@ pub fn for_subject(secret: &str, sub: &str) -> String {
     sign(secret, &json!({"sub": sub, "exp": unix_seconds() + 3600}))
 }
 
+/// A token for subject `sub` that outlasts every run.
+pub fn for_run(secret: &str, sub: &str) -> String {
+    sign(secret, &json!({"sub": sub, "exp": unix_seconds() + 30 * 86_400}))
+}
+
 /// A token for subject `sub` with a `username` claim, ends in an hour.
 pub fn named(secret: &str, sub: &str, username: &str) -> String {
     sign(secret, &json!({"sub": sub, "username": username, "exp": unix_seconds() + 3600}))

@@ -8,6 +8,7 @@ pub mod idle;
 pub mod pages;
 pub mod report;
 pub mod resume;
+pub mod run;
 pub mod seed;
 pub mod sends;
 

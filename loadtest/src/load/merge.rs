@@ -25,7 +25,8 @@ fn add(to: &mut Histogram<u64>, text: &str) -> Result<(), String> {
         return Ok(());
     }
     let bytes = STANDARD.decode(text).map_err(|error| error.to_string())?;
-    let of: Histogram<u64> = Deserializer::new().deserialize(&mut bytes.as_slice()).map_err(|error| error.to_string())?;
+    let of: Histogram<u64> =
+        Deserializer::new().deserialize(&mut bytes.as_slice()).map_err(|error| error.to_string())?;
     to.add(of).map_err(|error| error.to_string())
 }
 
@@ -65,11 +66,7 @@ impl Seconds {
         let (begin, from, to) = self.borders;
         let at = begin + report.index * SECOND_NS;
         let partial = self.partial.entry(report.index).or_insert_with(|| Partial {
-            second: Second {
-                at_s: (report.index + 1) as f64,
-                measured: at >= from && at < to,
-                ..Second::default()
-            },
+            second: Second { at_s: (report.index + 1) as f64, measured: at >= from && at < to, ..Second::default() },
             workers: 0,
             ack: histogram(),
             delivery: histogram(),
@@ -122,7 +119,8 @@ impl Seconds {
 
 /// What the server said about the second that begins there.
 fn look(second: &mut Second, samples: &[Sample], begin: u64) {
-    let near = |at: u64| samples.iter().filter(|s| s.at_ns.abs_diff(at) < SECOND_NS / 2).min_by_key(|s| s.at_ns.abs_diff(at));
+    let near =
+        |at: u64| samples.iter().filter(|s| s.at_ns.abs_diff(at) < SECOND_NS / 2).min_by_key(|s| s.at_ns.abs_diff(at));
     let (from, to) = (near(begin), near(begin + SECOND_NS));
     // Until the last answer is there, the newest one stands in.
     let Some(last) = to.or(samples.last()) else { return };

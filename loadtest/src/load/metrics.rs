@@ -62,7 +62,8 @@ fn parse(text: &str, sample: &mut Sample) {
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let Some((series, value)) = line.rsplit_once(' ') else { continue };
         let Ok(value) = value.parse::<f64>() else { continue };
-        let (name, labels) = series.split_once('{').map_or((series, ""), |(name, rest)| (name, rest.trim_end_matches('}')));
+        let (name, labels) =
+            series.split_once('{').map_or((series, ""), |(name, rest)| (name, rest.trim_end_matches('}')));
         let name = name.strip_prefix("veza_").unwrap_or(name);
         if name.ends_with("_bucket") {
             continue;
@@ -77,7 +78,8 @@ fn parse(text: &str, sample: &mut Sample) {
         if !others.is_empty() {
             *sample.values.entry(format!("{name}{{{}}}", others.join(","))).or_default() += value;
         }
-        let shard = labels.iter().find(|(label, _)| *label == "shard").and_then(|(_, of)| of.trim_matches('"').parse().ok());
+        let shard =
+            labels.iter().find(|(label, _)| *label == "shard").and_then(|(_, of)| of.trim_matches('"').parse().ok());
         if let (BUSY, Some(shard)) = (name, shard) {
             *sample.busy.entry(shard).or_default() += value;
         }

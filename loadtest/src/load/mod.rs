@@ -9,6 +9,7 @@ mod clock;
 mod crew;
 mod merge;
 mod metrics;
+mod own;
 mod plan;
 mod prepare;
 mod run;
@@ -17,6 +18,7 @@ mod wire;
 mod worker;
 
 pub use crew::SUBCOMMAND;
+pub use own::Own;
 pub use scenario::Scenario;
 
 use crate::result::{RunResult, Second};

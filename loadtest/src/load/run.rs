@@ -22,13 +22,6 @@ const WORKER_BUSY: f64 = 0.8;
 /// What a worker may be late (p99) before it is said, µs.
 const LATE_US: u64 = 2_000;
 
-/// What happens while a run lasts.
-enum Event {
-    Worker(usize, Report),
-    /// The server's numbers at the end of a second (by its number), or at the borders of the measured time.
-    Sample(Box<Sample>),
-}
-
 /// See [`super::run`].
 pub(super) fn run(
     scenario: &Scenario,
@@ -40,7 +33,8 @@ pub(super) fn run(
     let workers = plan::workers(scenario, fds, crate::process::cores());
     let run = format!("{:06x}", (now_ns() / 1000) & 0xff_ffff);
     let rooms = prepare::rooms(scenario, target, &run)?;
-    let orders: Vec<Order> = (0..workers).map(|worker| order(scenario, target, &run, worker, workers, &rooms)).collect();
+    let orders: Vec<Order> =
+        (0..workers).map(|worker| order(scenario, target, &run, worker, workers, &rooms)).collect();
     let (send, reports) = mpsc::channel();
     let mut crew = Crew::start(&orders, &send)?;
     let course = Course { scenario, target, reports, workers };
@@ -151,7 +145,7 @@ impl Course<'_> {
         &self,
         crew: &mut Crew,
         begin_ns: u64,
-        samples: &Receiver<Event>,
+        samples: &Receiver<Sample>,
         on_second: &mut dyn FnMut(&Second) -> ControlFlow<()>,
     ) -> Result<Outcome, String> {
         let borders = self.borders(begin_ns);
@@ -164,8 +158,8 @@ impl Course<'_> {
                 (worker, Report::Second(second)) => seconds.add(worker, &second)?,
                 (worker, other) => return Err(format!("worker {worker}: {other:?} under load")),
             }
-            while let Ok(Event::Sample(sample)) = samples.try_recv() {
-                seconds.sample(*sample);
+            while let Ok(sample) = samples.try_recv() {
+                seconds.sample(sample);
             }
             while let Some(second) = seconds.next_whole() {
                 if on_second(second).is_break() && stopped.is_none() {
@@ -182,7 +176,12 @@ impl Course<'_> {
 }
 
 /// A thread that looks at the server at the end of each second, and at the borders of the measured time.
-fn watch(target: Target, (begin, from, to): (u64, u64, u64), over: Arc<AtomicBool>, send: Sender<Event>) -> thread::JoinHandle<()> {
+fn watch(
+    target: Target,
+    (begin, from, to): (u64, u64, u64),
+    over: Arc<AtomicBool>,
+    send: Sender<Sample>,
+) -> thread::JoinHandle<()> {
     thread::spawn(move || {
         let mut next = begin;
         while !over.load(Ordering::Relaxed) {
@@ -192,7 +191,7 @@ fn watch(target: Target, (begin, from, to): (u64, u64, u64), over: Arc<AtomicBoo
                 thread::sleep(Duration::from_nanos((next - now).min(20_000_000)));
                 continue;
             }
-            if send.send(Event::Sample(Box::new(metrics::sample(&target)))).is_err() {
+            if send.send(metrics::sample(&target)).is_err() {
                 return;
             }
             let now = now_ns();

@@ -1,7 +1,7 @@
 //! A client: its connection, its rooms, and its commands under way.
 
-use super::scan::Identity;
 use super::super::scenario::Verb;
+use super::scan::Identity;
 use super::socket::Link;
 use std::collections::VecDeque;
 

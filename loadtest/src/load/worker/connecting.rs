@@ -1,11 +1,11 @@
 //! Connections: begun, upgraded, read, lost, cut, stalled, and begun again.
 
+use super::super::clock::{SECOND_NS, now_ns};
 use super::client::{Asked, Pending, Stage};
 use super::scan::Identity;
 use super::socket::{self, Link};
 use super::tally::{count, record};
 use super::{Timer, Worker};
-use super::super::clock::{SECOND_NS, now_ns};
 use nix::sys::epoll::{EpollEvent, EpollFlags};
 use std::cmp::Reverse;
 use std::io;

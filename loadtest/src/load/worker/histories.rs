@@ -1,10 +1,10 @@
 //! The end of a run: the histories, read page by page, against what was acknowledged and seen.
 
 use super::super::call::Call;
+use super::Worker;
 use super::client::Client;
 use super::ledger::Found;
 use super::replies::found;
-use super::Worker;
 use serde_json::json;
 use std::collections::HashMap;
 use std::net::SocketAddr;

@@ -262,8 +262,12 @@ impl Ledger {
             let here = found.next_if(|found| found.id == seq);
             match here {
                 None if slot.message => wrong.push(format!("message {seq} is lost")),
-                Some(_) if slot.seen && !slot.message => wrong.push(format!("message {seq} was shown as another event")),
-                Some(here) => wrong.extend(differs(slot, here, of.changes.get(&seq)).map(|how| format!("message {seq} {how}"))),
+                Some(_) if slot.seen && !slot.message => {
+                    wrong.push(format!("message {seq} was shown as another event"))
+                }
+                Some(here) => {
+                    wrong.extend(differs(slot, here, of.changes.get(&seq)).map(|how| format!("message {seq} {how}")))
+                }
                 None => {}
             }
         }

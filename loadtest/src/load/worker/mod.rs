@@ -14,9 +14,9 @@ mod tally;
 mod verbs;
 
 use super::clock::{SECOND_NS, now_ns};
+use super::plan;
 use super::scenario::{Kind, Scenario};
 use super::wire::{Control, Order, Report};
-use super::plan;
 use crate::dice::Dice;
 use crate::token;
 use client::{Client, Place, Stage, Table};
@@ -53,7 +53,8 @@ pub fn serve(input: impl Read + Send + 'static, output: impl Write + 'static) {
             }
         }
     });
-    let made = serde_json::from_str(&order).map_err(|error| error.to_string()).and_then(|order| Worker::new(order, controls));
+    let made =
+        serde_json::from_str(&order).map_err(|error| error.to_string()).and_then(|order| Worker::new(order, controls));
     let failed = match made {
         Ok(mut worker) => worker.run(&mut output).err(),
         Err(reason) => Some(reason),
@@ -164,7 +165,7 @@ impl Worker {
             let id = |room: usize| order.rooms.get(room).copied().unwrap_or(0);
             let place = |room: usize| Place { room, id: id(room), last: 0, target: 0, on: false, leaving: false };
             let places: Vec<Place> = rooms.into_iter().map(|room| place(room as usize)).collect();
-            let token = token::for_subject(&order.secret, &plan::subject(&order.run, user));
+            let token = token::for_run(&order.secret, &plan::subject(&order.run, user));
             let number = self.clients.len();
             for place in &places {
                 if creators[place.room] == user && scenario.kind == Kind::Room && !scenario.reuse_rooms {

@@ -1,10 +1,10 @@
 //! What the server sends: replies are handed on, events go to the checker.
 
 use super::super::scenario::Kind;
+use super::Worker;
 use super::client::Stage;
 use super::ledger::Shown;
 use super::scan::{self, Event};
-use super::Worker;
 use crate::frame::{kind_of, reply_id_of};
 
 /// What a deleted message has.

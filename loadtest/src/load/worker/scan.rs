@@ -142,7 +142,8 @@ mod tests {
         assert_eq!((message(text), event("message", text)), (Some(expected), Some(expected)));
         let other = text.replace("\"author_id\":5,", "");
         assert_eq!((message(&other), event("message", &other)), (None, Some(expected)));
-        let deleted = r#"{"type":"message_deleted","data":{"room_id":3,"seq":10,"at":"t","message_id":9,"actor_id":5}}"#;
+        let deleted =
+            r#"{"type":"message_deleted","data":{"room_id":3,"seq":10,"at":"t","message_id":9,"actor_id":5}}"#;
         assert_eq!(event("message_deleted", deleted), Some(Event { room: 3, seq: 10, message: 9, content: None }));
         assert_eq!(event("typing", r#"{"type":"typing","data":{"room_id":3,"user_id":1}}"#), None);
     }

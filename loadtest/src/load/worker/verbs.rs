@@ -169,7 +169,9 @@ impl Worker {
             Verb::Message if about != 0 => on("get_message", about),
             Verb::Thread if about != 0 => said("get_thread", format!(r#""room_id":{room},"parent_id":{about}"#)),
             Verb::History => said("get_history", format!(r#""room_id":{room},"limit":50"#)),
-            Verb::Search => said("search_messages", format!(r#""room_id":{room},"query":"{}","limit":10"#, self.order.run)),
+            Verb::Search => {
+                said("search_messages", format!(r#""room_id":{room},"query":"{}","limit":10"#, self.order.run))
+            }
             Verb::Members => said("get_members", format!(r#""room_id":{room},"limit":20"#)),
             Verb::Rooms => said("list_rooms", r#""filter":"joined","limit":20"#.into()),
             Verb::Unread => said("get_unread", String::new()),

@@ -1,0 +1,76 @@
+//! The load scenarios at a small size, against the real server over both stores, judged by the checker alone.
+
+use std::ops::ControlFlow;
+use veza_loadtest::fault::Store;
+use veza_loadtest::load::{Own, Scenario, run};
+use veza_loadtest::result::{RunResult, latency};
+
+/// A named scenario made small, and what it must have done to have shown anything.
+struct Small {
+    name: &'static str,
+    set: &'static [&'static str],
+    shows: fn(&RunResult) -> bool,
+}
+
+const SMALL: [Small; 7] = [
+    Small {
+        name: "chat",
+        set: &["users=60", "rooms=12", "load.think=500ms", "workers=2"],
+        shows: |run| run.workers == 2 && run.latency.contains_key(latency::DELIVERY),
+    },
+    Small { name: "dm", set: &["users=40", "load.rate=100"], shows: |run| run.counts.deliveries > 0 },
+    Small {
+        name: "fanout",
+        set: &["users=50", "load.rate=0", "load.in_flight=4"],
+        shows: |run| run.counts.deliveries > 40 * run.counts.acknowledged,
+    },
+    Small {
+        name: "storm",
+        set: &["users=100", "rooms=10", "load.rate=60", "cut.after=500ms"],
+        shows: |run| run.counts.resumes >= 200 && run.latency[latency::RESUME].count >= 100,
+    },
+    Small {
+        name: "slow-readers",
+        set: &["users=40", "rooms=2", "load.rate=300", "load.bytes=1900", "stall.share=0.1", "stall.after=200ms", "stall.lasts=3s", "duration=4s"],
+        shows: |run| run.server["closes_total{code=3002}"] >= 4.0 && run.latency[latency::RESUME].count >= 4,
+    },
+    Small {
+        name: "mixed",
+        set: &["users=40", "rooms=8", "load.rate=200", "cut.after=500ms", "cut.every=700ms"],
+        shows: |run| run.counts.commands.len() >= 18 && run.counts.resumes > 0,
+    },
+    Small {
+        name: "soak",
+        set: &["users=60", "rooms=10", "load.think=500ms", "cut.after=300ms", "cut.every=300ms", "memory_growth_max=0"],
+        shows: |run| run.counts.resumes > 0,
+    },
+];
+
+fn all_over(store: Store) {
+    for Small { name, set, shows } in SMALL {
+        let mut scenario = Scenario::find(name).expect(name);
+        for field in ["warmup=300ms", "duration=2s"].iter().chain(set) {
+            scenario.set(field).expect(field);
+        }
+        let own = Own::start(store, &scenario, Some(2));
+        let mut seconds = 0;
+        let result = run(&scenario, &own.target, &mut |_| {
+            seconds += 1;
+            ControlFlow::Continue(())
+        });
+        let result = result.unwrap_or_else(|reason| panic!("{name} over {store:?}: {reason}"));
+        let summary = veza_loadtest::report::summary(&result);
+        assert!(result.passed(), "{name} over {store:?}: {summary}\n{:?}", result.violations);
+        assert!(result.counts.acknowledged > 0 && seconds > 0 && shows(&result), "{name} over {store:?}: {summary}");
+    }
+}
+
+#[test]
+fn scenarios_hold_over_sqlite() {
+    all_over(Store::Sqlite);
+}
+
+#[test]
+fn scenarios_hold_over_postgres() {
+    all_over(Store::Postgres);
+}
