@@ -31,7 +31,16 @@ const SMALL: [Small; 7] = [
     },
     Small {
         name: "slow-readers",
-        set: &["users=40", "rooms=2", "load.rate=300", "load.bytes=1900", "stall.share=0.1", "stall.after=200ms", "stall.lasts=3s", "duration=4s"],
+        set: &[
+            "users=40",
+            "rooms=2",
+            "load.rate=300",
+            "load.bytes=1900",
+            "stall.share=0.1",
+            "stall.after=200ms",
+            "stall.lasts=3s",
+            "duration=4s",
+        ],
         shows: |run| run.server["closes_total{code=3002}"] >= 4.0 && run.latency[latency::RESUME].count >= 4,
     },
     Small {

@@ -18,7 +18,9 @@ pub fn sizes(scenario: &Scenario) -> Vec<usize> {
     let mut left = all;
     let mut sizes: Vec<usize> = (0..scenario.rooms)
         .map(|room| {
-            let size = ((all as f64 * weight(room) / total) as usize).clamp(1, scenario.users).min(left);
+            // Each of the smaller ones must get a member.
+            let spare = left - (scenario.rooms - room - 1);
+            let size = ((all as f64 * weight(room) / total) as usize).clamp(1, scenario.users).min(spare);
             left -= size;
             size
         })

@@ -386,6 +386,7 @@ impl Scenario {
             (self.users == 0, "users: there must be one"),
             (self.rooms == 0, "rooms: there must be one"),
             (self.kind == Kind::Dm && self.users % 2 == 1, "users: conversations want an even number"),
+            (self.users * self.rooms_per_user < self.rooms, "rooms: each must have a member"),
             (self.rooms_per_user == 0 || self.rooms_per_user > self.rooms, "rooms_per_user: 1 to rooms"),
             (self.connecting_max == 0, "connecting_max: there must be one"),
             (!(0.0..1e7).contains(&self.load.rate), "load.rate: 0 to 10,000,000"),

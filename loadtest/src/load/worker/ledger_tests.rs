@@ -22,6 +22,8 @@ struct World {
     history: Vec<Found>,
 }
 
+type Plant = fn(&mut World);
+
 impl World {
     /// Messages 1, 2 and 4 (edited by 5), a reaction 3, message 6 (deleted by 7).
     fn new() -> World {
@@ -61,7 +63,7 @@ impl World {
 
 #[test]
 fn finds_each_fault_and_nothing_else() {
-    let plants: [(&str, fn(&mut World)); 19] = [
+    let plants: [(&str, Plant); 19] = [
         ("a gap", |w| w.shown(1, 9, Shown::Other(1))),
         ("a repetition", |w| w.shown(1, 7, Shown::Delete(6))),
         ("a step back", |w| w.shown(1, 2, Shown::Message(name(2)))),
@@ -80,7 +82,7 @@ fn finds_each_fault_and_nothing_else() {
             w.history.push(found(8, 8));
             w.ledger.acknowledged(0, 8, name(8));
         }),
-        ("seen and lost", |w| drop(w.history.remove(1))),
+        ("seen and lost", |w| _ = w.history.remove(1)),
         ("in the history and never seen", |w| w.history.push(found(8, 8))),
         ("twice in the history", |w| w.history.insert(1, found(1, 1))),
         ("another one in the history", |w| w.history[1] = found(2, 1)),

@@ -69,10 +69,10 @@ pub struct Event<'a> {
 
 /// The parts of an event's frame; `None` for a push without `seq`.
 pub fn event<'a>(kind: &str, text: &'a str) -> Option<Event<'a>> {
-    if kind == "message" {
-        if let Some(event) = message(text) {
-            return Some(event);
-        }
+    if kind == "message"
+        && let Some(event) = message(text)
+    {
+        return Some(event);
     }
     let seq = number_of(text, "\"seq\":")?;
     let room = number_of(text, "\"room_id\":")?;

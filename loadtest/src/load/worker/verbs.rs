@@ -89,7 +89,7 @@ impl Worker {
             let said = Said { command: "ping", data: String::new(), identity: Identity::NONE, message: 0 };
             return self.say(number, 0, verb, intended_ns, &said);
         };
-        let (verb, said) = self.compose(number, place, verb, intended_ns);
+        let (verb, place, said) = self.compose(number, place, verb, intended_ns);
         if matches!(verb, Verb::Resubscribe | Verb::Rejoin) {
             self.clients[number].places[place].leaving = true;
         }
@@ -150,7 +150,7 @@ impl Worker {
     }
 
     /// The words for a verb; another verb where this one has nothing to be about.
-    fn compose(&mut self, number: usize, place: usize, verb: Verb, intended_ns: u64) -> (Verb, Said) {
+    fn compose(&mut self, number: usize, place: usize, verb: Verb, intended_ns: u64) -> (Verb, usize, Said) {
         let of = self.clients[number].places[place];
         let room = of.id;
         let recent = &self.ledger.rooms[of.room].recent;
@@ -161,7 +161,7 @@ impl Worker {
         let reaction = |command| said(command, format!(r#""room_id":{room},"message_id":{about},"emoji":"{emoji}""#));
         let in_room = |command| said(command, format!(r#""room_id":{room}"#));
         let words = match verb {
-            Verb::Edit | Verb::Delete => return self.change(number, verb, intended_ns),
+            Verb::Edit | Verb::Delete => return self.change(number, place, verb, intended_ns),
             Verb::React if about != 0 => reaction("add_reaction"),
             Verb::Unreact if about != 0 => reaction("remove_reaction"),
             Verb::Pin if about != 0 => on("pin_message", about),
@@ -181,10 +181,10 @@ impl Worker {
             Verb::Ping => said("ping", String::new()),
             Verb::Resubscribe if self.scenario.kind == Kind::Room => in_room("unsubscribe"),
             Verb::Rejoin if self.may_leave(number, of.room) => in_room("leave_room"),
-            Verb::Reply => return (verb, self.new_message(number, place, about, intended_ns)),
-            _ => return (Verb::Send, self.new_message(number, place, 0, intended_ns)),
+            Verb::Reply => return (verb, place, self.new_message(number, place, about, intended_ns)),
+            _ => return (Verb::Send, place, self.new_message(number, place, 0, intended_ns)),
         };
-        (verb, words)
+        (verb, place, words)
     }
 
     fn new_message(&mut self, number: usize, place: usize, parent: u64, intended_ns: u64) -> Said {
@@ -194,13 +194,13 @@ impl Worker {
         self.message(number, place, identity, parent)
     }
 
-    /// An edit or deletion of a message of one's own.
-    fn change(&mut self, number: usize, verb: Verb, intended_ns: u64) -> (Verb, Said) {
+    /// An edit or deletion of a message of one's own, wherever it is; a ping where there is none.
+    fn change(&mut self, number: usize, place: usize, verb: Verb, intended_ns: u64) -> (Verb, usize, Said) {
         let Client { own, places, .. } = &mut self.clients[number];
         // The oldest of the remembered; a deleted one is nothing to remember.
         let Some((place, message, identity)) = own.pop_front().filter(|(place, ..)| places[*place].on) else {
             let data = r#""timestamp":0"#.into();
-            return (Verb::Ping, Said { command: "ping", data, identity: Identity::NONE, message: 0 });
+            return (Verb::Ping, place, Said { command: "ping", data, identity: Identity::NONE, message: 0 });
         };
         let room = places[place].id;
         let mut data = format!(r#""room_id":{room},"message_id":{message}"#);
@@ -212,7 +212,7 @@ impl Worker {
             own.push_back((place, message, identity));
             "edit_message"
         };
-        (verb, Said { command, data, identity: Identity::NONE, message })
+        (verb, place, Said { command, data, identity: Identity::NONE, message })
     }
 
     /// Owners cannot leave.
