@@ -41,7 +41,7 @@ const SMALL: [Small; 7] = [
             "stall.lasts=3s",
             "duration=4s",
         ],
-        shows: |run| run.server["closes_total{code=3002}"] >= 4.0 && run.latency[latency::RESUME].count >= 4,
+        shows: |run| run.server["disconnects_total{code=3002}"] >= 4.0 && run.latency[latency::RESUME].count >= 4,
     },
     Small {
         name: "mixed",

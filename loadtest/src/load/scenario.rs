@@ -420,11 +420,11 @@ mod tests {
     #[test]
     fn fields_are_set_by_their_path() {
         let mut scenario = Scenario::find("chat").expect("named");
-        let sets = ["users=7", "load.rate=5", "load.think=0s", "duration=1.5s", "verbs.send=0.5", "verbs.edit=1"];
+        let sets = ["users=70", "load.rate=5", "load.think=0s", "duration=1.5s", "verbs.send=0.5", "verbs.edit=1"];
         for set in sets.into_iter().chain(["sizes=even", "server.limits.outbox_bytes=65536", "memory_growth_max=2"]) {
             scenario.set(set).expect(set);
         }
-        assert_eq!((scenario.users, scenario.rate(), scenario.duration), (7, 5.0, Span::millis(1500)));
+        assert_eq!((scenario.users, scenario.rate(), scenario.duration), (70, 5.0, Span::millis(1500)));
         assert_eq!(scenario.verbs[&Verb::Edit], 1.0);
         assert_eq!(scenario.server["limits.outbox_bytes"], "65536");
         assert_eq!(scenario.scaled(2.0).rate(), 10.0);
