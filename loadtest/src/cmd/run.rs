@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use veza_loadtest::load::{self, Own, Scenario, Target};
-use veza_loadtest::report::{Assertion, Progress, judge, summary, write_json};
+use veza_loadtest::report::{Assertion, Progress, judge, summary, write_html, write_json};
 
 /// Arguments of `run`.
 #[derive(Args)]
@@ -38,6 +38,9 @@ pub struct Arguments {
     /// Writes the result
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Writes a page with plots of it
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     /// Prints no progress
     #[arg(long)]
     quiet: bool,
@@ -78,6 +81,9 @@ impl Arguments {
         println!("{}", summary(&result));
         if let Some(path) = &self.json {
             write_json(&result, path)?;
+        }
+        if let Some(path) = &self.html {
+            write_html(&result, path)?;
         }
         print_json("run", &serde_json::json!({"passed": result.passed(), "counts": result.counts}))?;
         Ok(result.passed())
