@@ -38,6 +38,8 @@ enum Command {
     Pages(cmd::pages::Arguments),
     /// The table of the server's speed: every row an experiment
     Bench(cmd::bench::Arguments),
+    /// The load at which an objective breaks, and what ran out there
+    FindLimit(cmd::find_limit::Arguments),
     /// Two results of runs side by side
     Compare(cmd::compare::Arguments),
     /// Judges and draws the result of a run again
@@ -86,6 +88,7 @@ fn main() -> ExitCode {
         Command::Seed(arguments) => arguments.run(),
         Command::Pages(arguments) => arguments.run(),
         Command::Bench(arguments) => arguments.run(),
+        Command::FindLimit(arguments) => arguments.run(),
         Command::Compare(arguments) => arguments.run(),
         Command::Report(arguments) => arguments.run(),
         Command::Hold(arguments) => arguments.run(),

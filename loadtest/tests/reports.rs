@@ -1,5 +1,7 @@
-//! The commands over results of runs: what they print, write and exit with.
+//! The commands over results of runs: what they print, write and exit with; and the search for the limit against a
+//! real server whose limit is known beforehand.
 
+use serde_json::Value;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
@@ -88,4 +90,34 @@ fn a_saved_result_is_judged_and_drawn_again() {
         let drawn = fs::read_to_string(html).is_ok_and(|page| page.contains(&assertion.replace('<', "&lt;")));
         assert_eq!(drawn, status != 2, "{assertion}");
     }
+}
+
+/// A connection may do 5 commands a second after its first 20. Two a second of each user stay below that for ever; 40
+/// a second exceed it within a second, on a machine of whatever speed.
+#[test]
+fn the_limit_of_a_real_server_is_found_where_its_rate_limit_stands() {
+    let place = Place::new("limit");
+    fs::write(
+        place.path("limited.toml"),
+        "name = \"limited\"\nusers = 10\nrooms = 2\nwarmup = \"500ms\"\nduration = \"3s\"\n\
+         [load]\nrate = 20\narrivals = \"even\"\n\
+         [server]\n\"limits.commands_per_second\" = \"5\"\n\"limits.commands_burst\" = \"20\"\n",
+    )
+    .unwrap();
+    let (scenario, json, html) = (place.path("limited.toml"), place.path("limit.json"), place.path("limit.html"));
+    let search = ["find-limit", &scenario, "--objective", "errors==0", "--grow", "20", "--precision", "20"];
+    let (code, text) = run(&[&search[..], &["--shards", "1,2", "--json", &json, "--html", &html]].concat());
+    assert_eq!(code, Some(0), "{text}");
+    let limits: Value = serde_json::from_str(&place.text("limit.json")).unwrap();
+    for (sweep, shards) in limits["sweeps"].as_array().unwrap().iter().zip([1, 2]) {
+        assert_eq!(sweep["shards"], shards, "{text}");
+        let steps = sweep["steps"].as_array().unwrap();
+        let held: Vec<_> = steps.iter().map(|step| (step["factor"].as_f64(), step["held"].as_bool())).collect();
+        assert_eq!(held, [(Some(1.0), Some(true)), (Some(20.0), Some(false))], "{text}");
+        assert_eq!(steps[1]["broken"], serde_json::json!(["errors==0"]), "{text}");
+        let errors = steps[1]["run"]["counts"]["errors"].as_object().unwrap();
+        assert!(errors.keys().eq(["RATE_LIMIT_EXCEEDED"]), "{errors:?}");
+    }
+    assert!(limits["usl"]["sigma"].is_number() && limits["usl"]["kappa"].is_null(), "{limits}");
+    assert!(place.text("limit.html").contains("knee, 2 shards"));
 }

@@ -4,6 +4,7 @@ pub mod bench;
 pub mod compare;
 pub mod fanout;
 pub mod fault;
+pub mod find_limit;
 pub mod idle;
 pub mod pages;
 pub mod report;

@@ -78,7 +78,7 @@ impl Arguments {
             progress.finish();
         }
         judge(&mut result, &self.assert);
-        println!("{}", summary(&result));
+        print!("{}", summary(&result));
         if let Some(path) = &self.json {
             write_json(&result, path)?;
         }

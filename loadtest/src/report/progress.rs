@@ -92,9 +92,9 @@ mod tests {
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 3, "{text}");
         assert!(!text.contains(['\r', '\x1b']), "{text:?}");
-        assert!(lines[0].starts_with("chat 0/12 s (not measured): 500 connections, 1,000 sends/s"), "{text}");
+        assert!(lines[0].starts_with("chat 1/12 s (not measured): 500 connections, 1,000 sends/s"), "{text}");
         assert!(
-            lines[1].contains("9,000 deliveries/s, ack p99 9.05 ms, 3 errors, server 0.45 cores, load 0.3"),
+            lines[1].contains("9,000 deliveries/s, ack p99 9.06 ms, 3 errors, server 0.45 cores, load 0.3"),
             "{text}"
         );
     }

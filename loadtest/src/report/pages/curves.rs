@@ -5,7 +5,7 @@ use crate::report::plot::{Axis, Look, Plot, Scale, Series};
 use crate::result::{Latency, RunResult, Second};
 
 /// Seconds of a run, across.
-pub const SECONDS: Axis = Axis { label: "Seconds since the start", scale: Scale::Exact, words: format::number };
+pub const SECONDS: Axis = Axis { label: "Seconds since the start", scale: Scale::ToEnd, words: format::number };
 /// Times, upwards.
 pub const TIME: Axis = Axis { label: "Latency", scale: Scale::Log, words: format::time };
 const PERCENTILE: Axis = Axis { label: "Percentile", scale: Scale::Percentile, words: percent };
@@ -32,23 +32,17 @@ pub fn some_us(us: u64) -> Option<f64> {
     (us > 0).then_some(us as f64)
 }
 
-/// The stretches that do not count.
+/// The stretches that do not count. A second stands at its end: it reaches back to the one before.
 pub fn unmeasured(run: &RunResult) -> Vec<(f64, f64)> {
-    let mut stretches = Vec::new();
-    let mut from = None;
-    for (at, second) in run.series.iter().enumerate() {
-        match (second.measured, from) {
-            // A stretch after the measured time begins where that ends.
-            (false, None) => from = Some(run.series[at.saturating_sub(1)].at_s),
-            (true, Some(start)) => {
-                stretches.push((start, second.at_s));
-                from = None;
-            }
-            (false, Some(_)) | (true, None) => {}
+    let mut stretches: Vec<(f64, f64)> = Vec::new();
+    let mut before = 0.0;
+    for second in &run.series {
+        match stretches.last_mut() {
+            _ if second.measured => {}
+            Some(last) if last.1 == before => last.1 = second.at_s,
+            _ => stretches.push((before, second.at_s)),
         }
-    }
-    if let (Some(start), Some(last)) = (from, run.series.last()) {
-        stretches.push((start, last.at_s));
+        before = second.at_s;
     }
     stretches
 }
@@ -114,8 +108,8 @@ mod tests {
     fn what_does_not_count_is_marked() {
         let mut run = examples::run();
         assert_eq!(unmeasured(&run), [(0.0, 2.0)]);
-        run.series.iter_mut().for_each(|second| second.measured = (3.0..9.0).contains(&second.at_s));
-        assert_eq!(unmeasured(&run), [(0.0, 3.0), (8.0, 11.0)]);
+        run.series.iter_mut().for_each(|second| second.measured = (4.0..9.0).contains(&second.at_s));
+        assert_eq!(unmeasured(&run), [(0.0, 3.0), (8.0, 12.0)]);
         run.series.clear();
         assert_eq!(unmeasured(&run), []);
     }

@@ -5,8 +5,8 @@
 pub enum Scale {
     /// Even, from zero to a round number.
     FromZero,
-    /// Even, from the least value to the greatest.
-    Exact,
+    /// Even, from zero to the greatest value, where that ends.
+    ToEnd,
     /// By powers of ten; what is not above zero has no place.
     Log,
     /// Values are −log10(1 − quantile): 1 is 90 %, 2 is 99 %, 3 is 99.9 %.
@@ -52,8 +52,8 @@ impl Scale {
                 let high = (most.max(0.0) / step).ceil() * step;
                 ((least.min(0.0) / step).floor() * step, high, step)
             }
-            Scale::Exact if most > least => (least, most, step(most - least, 6.0)),
-            Scale::Exact => (least - 0.5, least + 0.5, 1.0),
+            Scale::ToEnd if most > 0.0 => (least.min(0.0), most, step(most - least.min(0.0), 6.0)),
+            Scale::ToEnd => (least.min(0.0), 1.0, 1.0),
             Scale::Log => {
                 let (low, high) = (round_down(least), round_up(most));
                 if low < high { (low, high, 0.0) } else { (low / 2.0, high * 2.0, 0.0) }
@@ -95,7 +95,7 @@ impl Mapped {
     pub fn at(&self, value: f64) -> f64 {
         let part = match self.scale {
             Scale::Log => (value / self.low).log10() / (self.high / self.low).log10(),
-            Scale::FromZero | Scale::Exact | Scale::Percentile => (value - self.low) / (self.high - self.low),
+            Scale::FromZero | Scale::ToEnd | Scale::Percentile => (value - self.low) / (self.high - self.low),
         };
         self.from + part * (self.to - self.from)
     }
@@ -104,7 +104,7 @@ impl Mapped {
     pub fn ticks(&self) -> Vec<Tick> {
         let tick = |value: f64, minor: bool| Tick { at: self.at(value), value, minor };
         match self.scale {
-            Scale::FromZero | Scale::Exact => {
+            Scale::FromZero | Scale::ToEnd => {
                 let (first, last) = ((self.low / self.step - 1e-9).ceil(), (self.high / self.step + 1e-9).floor());
                 let count = (last - first).clamp(0.0, 20.0) as u32;
                 (0..=count).map(|n| tick((first + f64::from(n)) * self.step, n % 2 == 1)).collect()

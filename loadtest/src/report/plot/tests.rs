@@ -1,7 +1,7 @@
 use super::*;
 use crate::report::format;
 
-const SECONDS: Axis = Axis { label: "s", scale: Scale::Exact, words: format::number };
+const SECONDS: Axis = Axis { label: "s", scale: Scale::ToEnd, words: format::number };
 
 fn plot(y: Scale, points: Vec<(f64, f64)>) -> Plot {
     let y = Axis { label: "Messages", scale: y, words: format::number };
@@ -36,7 +36,7 @@ fn holds_the_extremes_of_the_data_and_stays_inside() {
         ("far apart", vec![(0.0, 0.001), (1.0, 2e6), (2.0, 30.0)]),
     ];
     for (name, points) in cases {
-        for scale in [Scale::FromZero, Scale::Exact, Scale::Log] {
+        for scale in [Scale::FromZero, Scale::ToEnd, Scale::Log] {
             let plot = plot(scale, points.clone());
             let svg = plot.figure("p");
             let places = places(&svg);
@@ -61,7 +61,7 @@ fn holds_the_extremes_of_the_data_and_stays_inside() {
 
 #[test]
 fn more_is_higher_and_later_is_further_right() {
-    for scale in [Scale::FromZero, Scale::Exact, Scale::Log] {
+    for scale in [Scale::FromZero, Scale::ToEnd, Scale::Log] {
         let places = places(&plot(scale, vec![(1.0, 10.0), (2.0, 20.0), (4.0, 300.0)]).figure("p"));
         assert!(places.is_sorted_by(|a, b| a.0 < b.0 && a.1 > b.1), "{scale:?}: {places:?}");
     }
@@ -84,7 +84,7 @@ fn axes_carry_round_numbers_and_all_of_the_data() {
         (Scale::FromZero, &[3.0, 97.0], &[0.0, 20.0, 40.0, 60.0, 80.0, 100.0]),
         (Scale::FromZero, &[0.0], &[0.0, 1.0]),
         (Scale::FromZero, &[0.31], &[0.0, 0.1, 0.2, 0.3, 0.4]),
-        (Scale::Exact, &[2.0, 11.0], &[2.0, 4.0, 6.0, 8.0, 10.0]),
+        (Scale::ToEnd, &[2.0, 11.0], &[0.0, 2.0, 4.0, 6.0, 8.0, 10.0]),
         (Scale::Log, &[1_100.0, 9_000.0], &[1_000.0, 2_000.0, 5_000.0, 10_000.0]),
         (Scale::Log, &[90.0, 20_000.0], &[100.0, 300.0, 1_000.0, 3_000.0, 10_000.0]),
         (Scale::Log, &[1.0, 1e5], &[1.0, 10.0, 100.0, 1_000.0, 10_000.0, 100_000.0]),
