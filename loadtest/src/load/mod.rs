@@ -14,12 +14,14 @@ mod plan;
 mod prepare;
 mod run;
 pub mod scenario;
+mod span;
 mod wire;
 mod worker;
 
 pub use crew::SUBCOMMAND;
 pub use own::Own;
 pub use scenario::Scenario;
+pub use span::Span;
 
 use crate::result::{RunResult, Second};
 use std::net::SocketAddr;

@@ -77,6 +77,8 @@ pub struct Client {
     pub blocked: bool,
     /// What the server's Close frame said.
     pub close: Option<u16>,
+    /// Messages that it has sent again and that are not answered yet.
+    pub repeating: usize,
     /// Messages so far.
     pub number: u64,
     /// Its newest messages: place, id and name.
@@ -106,6 +108,7 @@ impl Client {
             behind: false,
             blocked: false,
             close: None,
+            repeating: 0,
             number: 0,
             own: VecDeque::new(),
             early: Vec::new(),

@@ -195,7 +195,8 @@ impl Worker {
         }
         let pending = self.table.take_all(number);
         let client = &mut self.clients[number];
-        (client.close, client.blocked, client.behind, client.missing) = (None, false, false, 0);
+        (client.close, client.blocked, client.behind) = (None, false, false);
+        (client.missing, client.repeating) = (0, 0);
         client.early.clear();
         for place in &mut client.places {
             // Whether a leaving client has left is not known: it will join.
@@ -213,14 +214,14 @@ impl Worker {
         }
     }
 
-    /// A client wants its connection (back).
-    pub fn wants_back(&mut self, number: usize, now: u64) {
+    /// A client wants its connection (back) from that time on.
+    pub fn wants_back(&mut self, number: usize, at: u64) {
         let client = &mut self.clients[number];
         if !matches!(client.link, Link::Away) {
             return;
         }
         if client.stage == Stage::Away {
-            (client.stage, client.wanted_ns) = (Stage::Entering, now);
+            (client.stage, client.wanted_ns) = (Stage::Entering, at);
         }
         self.to_connect.push_back(number);
     }
@@ -228,18 +229,16 @@ impl Worker {
     /// Cuts a share of the clients.
     pub fn cut(&mut self, at: u64, now: u64) {
         let cut = self.scenario.cut.clone();
-        let (mut chosen_ones, mut spared) = (Vec::new(), 0);
+        let (mut chosen, mut spared) = (Vec::new(), 0);
         for (number, client) in self.clients.iter().enumerate() {
             let is = if cut.share < 1.0 { self.dice.unit() < cut.share } else { true };
             match is && client.stage == Stage::Ready && !client.stalled {
-                true => chosen_ones.push(number),
+                true => chosen.push(number),
                 false => spared += usize::from(is),
             }
         }
-        if spared > 0 {
-            self.notes.push(format!("a cut found {spared} clients not back yet"));
-        }
-        for number in chosen_ones {
+        self.spared += spared as u64;
+        for number in chosen {
             self.left(number);
             self.clients[number].stage = Stage::Away;
             self.timers.push(Reverse((now + cut.away.us() * 1000, Timer::Return(number))));

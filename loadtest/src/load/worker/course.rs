@@ -101,7 +101,7 @@ impl Worker {
             Timer::Cut if self.phase == Phase::Load => self.cut(at, now),
             Timer::Stall if self.phase == Phase::Load => self.stall(),
             Timer::Unstall => self.unstall(),
-            Timer::Return(client) => self.wants_back(client, now),
+            Timer::Return(client) => self.wants_back(client, at),
             Timer::Cut | Timer::Stall => {}
         }
     }
@@ -251,6 +251,9 @@ impl Worker {
         if self.ledger.forgotten > 0 {
             let what = "older events were checked as they came, and not held against the histories";
             self.notes.push(format!("{} {what}", self.ledger.forgotten));
+        }
+        if self.spared > 0 {
+            self.notes.push(format!("cuts found {} clients that were not back from the one before", self.spared));
         }
         self.reports.push_back(Report::Done(Box::new(DoneReport {
             connections: self.tally.connections,

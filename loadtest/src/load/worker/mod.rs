@@ -106,6 +106,8 @@ struct Worker {
     ready: usize,
     last_failure: String,
     notes: Vec<String>,
+    /// Clients that a cut found away already.
+    spared: u64,
     reports: VecDeque<Report>,
     failed: Option<String>,
 }
@@ -147,6 +149,7 @@ impl Worker {
             ready: 0,
             last_failure: "none was refused".into(),
             notes: Vec::new(),
+            spared: 0,
             reports: VecDeque::new(),
             failed: None,
         };

@@ -56,7 +56,8 @@ impl Worker {
                     }
                     measured = self.measured(identity.intended_ns);
                     since = Some(now.saturating_sub(identity.intended_ns)).filter(|_| current && identity.user != own);
-                    own_and_live = current && identity.user == own;
+                    // The answer to a first attempt went to a connection that is no more.
+                    own_and_live = current && identity.user == own && client.repeating == 0;
                     Shown::Message(identity)
                 }
                 None if text.contains(DELETED) => Shown::DeletedMessage,

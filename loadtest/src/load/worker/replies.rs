@@ -19,6 +19,7 @@ impl Worker {
             return self.ledger.violations.add(format!("a reply that nobody waits for: {text:.200}"));
         };
         if let Asked::Verb(verb) = pending.asked {
+            self.clients[number].repeating -= usize::from(pending.repeated);
             self.closed = self.closed.saturating_sub(1);
             let measured = self.measured(pending.intended_ns);
             if kind == "error" {

@@ -16,7 +16,7 @@ const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 const HEAD_MAX: usize = 8 << 10;
 /// Read buffers of all connections of a worker together, and of one.
 const BUFFERS_MAX: usize = 64 << 20;
-const BUFFER: std::ops::RangeInclusive<usize> = (4 << 10)..=(16 << 10);
+const BUFFER: std::ops::RangeInclusive<usize> = (4 << 10)..=(8 << 10);
 /// Connections from one source address: the ports of one are fewer than those of a storm and of what went before it.
 const PER_SOURCE: usize = 10_000;
 

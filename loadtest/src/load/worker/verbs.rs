@@ -131,6 +131,7 @@ impl Worker {
     pub fn repeat(&mut self, client: usize, pending: Pending) {
         let said = self.message(client, pending.place, pending.identity, pending.message);
         if let Some(id) = self.table.insert(pending) {
+            self.clients[client].repeating += 1;
             self.send(client, format!(r#"{{"type":"{}","id":{id},"data":{{{}}}}}"#, said.command, said.data));
         }
     }
@@ -198,7 +199,9 @@ impl Worker {
     fn change(&mut self, number: usize, place: usize, verb: Verb, intended_ns: u64) -> (Verb, usize, Said) {
         let Client { own, places, .. } = &mut self.clients[number];
         // The oldest of the remembered; a deleted one is nothing to remember.
-        let Some((place, message, identity)) = own.pop_front().filter(|(place, ..)| places[*place].on) else {
+        let Some((place, message, identity)) =
+            own.pop_front().filter(|(at, ..)| places[*at].on && !places[*at].leaving)
+        else {
             let data = r#""timestamp":0"#.into();
             return (Verb::Ping, place, Said { command: "ping", data, identity: Identity::NONE, message: 0 });
         };
