@@ -48,7 +48,7 @@ lint:
 # The engine's parts, then the table of the whole: the server on core 0, load and database on core 1. Takes half an hour
 # on a machine that does nothing else. A missed figure fails it; ROWS=1,3 makes only these.
 bench:
-	.ci/tools postgresql
+	.ci/tools postgresql valgrind
 	$(CARGO) bench -p veza-benches
 	$(CARGO) build --release --workspace --bin chat-server --bin veza-loadtest
 	"$(TARGET)/release/veza-loadtest" bench --json "$(TARGET)/bench.json" $(if $(ROWS),--rows $(ROWS))

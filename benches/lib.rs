@@ -17,7 +17,8 @@ pub struct Bench {
     pub written: u64,
 }
 
-fn unlimited() -> Limits {
+/// The bounds that would only be in the way.
+pub fn unlimited() -> Limits {
     Limits {
         max_messages_per_minute: 0,
         commands_per_second: 0,
@@ -39,8 +40,22 @@ impl Default for Bench {
     }
 }
 
-fn now(us: u64) -> Now {
+/// The time, so many microseconds after the start.
+pub fn now(us: u64) -> Now {
     Now { mono: Mono(us), wall: WallMs(1_800_000_000_000 + (us / 1000) as i64) }
+}
+
+/// Whom the token of that client speaks for.
+pub fn identity(number: u32) -> Identity {
+    Identity {
+        iss: "".into(),
+        sub: format!("u{number}").into(),
+        username: None,
+        role: Role::User,
+        session_id: format!("s{number}").into(),
+        issued_at: None,
+        expires_at: 4_000_000_000,
+    }
 }
 
 /// The connection in this place.
@@ -53,16 +68,7 @@ impl Bench {
     pub fn with_room(subscribers: u32) -> (Bench, u64) {
         let mut bench = Bench::default();
         for slot in 0..subscribers {
-            let identity = Identity {
-                iss: "".into(),
-                sub: format!("u{slot}").into(),
-                username: None,
-                role: Role::User,
-                session_id: format!("s{slot}").into(),
-                issued_at: None,
-                expires_at: 4_000_000_000,
-            };
-            bench.handle(Input::Opened { conn: conn(slot), identity: Some(Box::new(identity)) });
+            bench.handle(Input::Opened { conn: conn(slot), identity: Some(Box::new(identity(slot))) });
         }
         let create = format!(r#"{{"type":"create_room","id":1,"data":{{"name":"bench","max_members":{}}}}}"#, 100_000);
         bench.text(0, &create);

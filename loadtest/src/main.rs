@@ -53,6 +53,9 @@ enum Command {
     /// (a part of bench) The bare loop over rooms
     #[command(hide = true)]
     BareRooms(cmd::bench::bare::BareRooms),
+    /// (a part of bench) A server that only accepts
+    #[command(hide = true)]
+    BareAccept(cmd::bench::conns::BareAccept),
     /// (a part of fanout-cpu) The bare loop
     #[command(hide = true)]
     BareLoop(cmd::fanout::BareLoop),
@@ -94,6 +97,7 @@ fn main() -> ExitCode {
         Command::Hold(arguments) => arguments.run(),
         Command::BareDriver(arguments) => arguments.run(),
         Command::BareRooms(arguments) => arguments.run(),
+        Command::BareAccept(arguments) => arguments.run(),
         Command::BareLoop(arguments) => arguments.run(),
     };
     match result {

@@ -110,7 +110,8 @@ fn refresh_body(token: &str) -> Vec<u8> {
 
 fn session_of(world: &World, grant: &Grant) -> Box<str> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-    world.verifier.verify(&grant.access_token, i64::try_from(now).unwrap()).unwrap().session_id
+    let identity = world.verifier.verify(&grant.access_token, i64::try_from(now).unwrap()).unwrap();
+    (&*identity.session_id).into()
 }
 
 #[tokio::test]

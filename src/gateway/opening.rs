@@ -86,9 +86,6 @@ impl<B: Backend> Gateway<B> {
                 }
             },
         };
-        if !answer(io, &upgrade.response) {
-            return;
-        }
         self.count.upgrades += 1;
         if identity.is_some() {
             self.release(io.conn);
@@ -96,6 +93,11 @@ impl<B: Backend> Gateway<B> {
         let admitted = io.conn.take_admitted();
         *io.conn = Session::Ws(Ws { codec: WsCodec::new(self.config.max_frame_bytes), admitted, pong_bytes: 0 });
         io.shard.handle(io.now, Input::Opened { conn: io.id, identity });
+        // Most are authenticated by now: the answer and `auth_success` leave in one write.
+        let response = raw(upgrade.response);
+        if !io.shard.greet(io.id, response.clone()) && !answer(io, response.bytes()) {
+            return;
+        }
         let rest = &mut all[upgrade.head_len..];
         if !rest.is_empty() {
             self.ws_bytes(io, rest);

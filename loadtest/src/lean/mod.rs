@@ -19,6 +19,8 @@ pub use member::{Member, Phase, Place, Way};
 
 /// Bytes read at once.
 const BUFFER_BYTES: usize = 64 << 10;
+/// Clients that set out before what has come is looked at: who is connected sends its request at once.
+const SET_OUT_MAX: usize = 16;
 /// What a refusal asks for.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Loopback addresses that the clients come from: each has 28,000 ports, which a connection that was closed by
@@ -36,6 +38,8 @@ pub struct Crowd {
     refused: VecDeque<(Instant, usize)>,
     /// How often somebody was.
     pub refusals: u64,
+    /// There is more to do than to wait.
+    hurried: bool,
     /// Who has arrived since the last look.
     arrived: Vec<usize>,
     /// Members that are there and have caught up.
@@ -62,6 +66,7 @@ impl Crowd {
             members: Vec::new(),
             refused: VecDeque::new(),
             refusals: 0,
+            hurried: false,
             arrived: Vec::new(),
             ready: 0,
             faults: Vec::new(),
@@ -190,7 +195,8 @@ impl Crowd {
     pub fn until(&mut self, patience: Duration, mut done: impl FnMut(&mut Crowd) -> bool) -> Result<(), String> {
         let deadline = Instant::now() + patience;
         while !done(self) {
-            self.turn(Duration::from_millis(100)).map_err(|error| error.to_string())?;
+            let wait = if std::mem::take(&mut self.hurried) { Duration::ZERO } else { Duration::from_millis(100) };
+            self.turn(wait).map_err(|error| error.to_string())?;
             if self.fault_count > 0 {
                 return Err(self.faults.join("; "));
             }
@@ -217,7 +223,10 @@ impl Crowd {
         self.arrivals();
         self.until(patience, |crowd| {
             under_way -= crowd.arrivals().len();
-            while more && under_way < at_once {
+            for _ in 0..SET_OUT_MAX {
+                if !more || under_way == at_once {
+                    break;
+                }
                 let Some(number) = numbers.next() else {
                     more = false;
                     break;
@@ -227,6 +236,7 @@ impl Crowd {
                 }
                 under_way += 1;
             }
+            crowd.hurried = more && under_way < at_once;
             !more && under_way == 0
         })
     }

@@ -109,6 +109,16 @@ impl Outbox {
         };
     }
 
+    /// Puts another's frames, of which nothing is written yet, behind its own.
+    pub fn append(&mut self, other: Outbox) {
+        assert_eq!(other.head_written, 0, "nothing is written yet");
+        match other.queue {
+            Queue::Empty => {}
+            Queue::One(frame, class) => self.push(frame, class),
+            Queue::Many(many) => many.into_iter().for_each(|(frame, class)| self.push(frame, class)),
+        }
+    }
+
     /// Nothing waits.
     pub fn is_empty(&self) -> bool {
         matches!(self.queue, Queue::Empty)

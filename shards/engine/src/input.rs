@@ -1,5 +1,7 @@
 //! What comes into a shard.
 
+use std::sync::Arc;
+
 use crate::id::{ConnId, ShardId, UserId};
 use crate::peer::PeerMessage;
 use crate::store::{BatchOutcome, LoadError, Loaded, Revocation, Writer};
@@ -17,7 +19,7 @@ pub struct Identity {
     /// The `role` claim.
     pub role: Role,
     /// `sid`, else `jti`, else the token's hash in hex.
-    pub session_id: Box<str>,
+    pub session_id: Arc<str>,
     /// `iat`, Unix seconds; `None` if absent.
     pub issued_at: Option<i64>,
     /// `exp`, Unix seconds.

@@ -8,6 +8,7 @@
 mod core;
 pub mod effect;
 pub mod fanout;
+mod few;
 pub mod id;
 pub mod input;
 mod journal;

@@ -5,6 +5,8 @@
 //! connection's shard; events of a conversation, and the replies to commands in it, go room's home → user's home →
 //! connection's shard. A reply is always sent before the push of its event on the same path.
 
+use std::sync::Arc;
+
 use crate::fanout::FrameBytes;
 use crate::id::{ConnId, RoomId, Seq, ShardId, UserId};
 use crate::input::Role;
@@ -54,11 +56,11 @@ pub struct Caller {
     /// Id.
     pub user_id: UserId,
     /// Present name.
-    pub username: std::sync::Arc<str>,
+    pub username: Arc<str>,
     /// This session's server role.
     pub role: Role,
     /// What others may see; `None`: plainly online. Entered by the user's home on the way to a room.
-    pub presence: Option<std::sync::Arc<Presence>>,
+    pub presence: Option<Arc<Presence>>,
 }
 
 /// What a user lets others see.
@@ -164,14 +166,14 @@ pub struct Reply {
 pub enum PeerMessage {
     // --- connection's shard → user's home
     /// A connection has authenticated.
-    Attach { conn: ConnId, caller: Caller, session_id: Box<str>, expires_at: i64 },
+    Attach { conn: ConnId, caller: Caller, session_id: Arc<str>, expires_at: i64 },
     /// It is gone; so are its subscriptions to these rooms (told on to their homes).
     Detach { conn: ConnId, user_id: UserId, rooms: Vec<RoomId> },
     /// It has given up a subscription that its `resume` had taken. Told by way of the user's home, like the `resume`:
     /// a later one must not be overtaken.
     Unlist { conn: ConnId, user_id: UserId, room_id: RoomId },
     /// A command.
-    Command { origin: Origin, caller: Caller, session_id: Box<str>, expires_at: i64, command: Box<Command> },
+    Command { origin: Origin, caller: Caller, session_id: Arc<str>, expires_at: i64, command: Box<Command> },
     /// A command about a room that is refused before it gets there, while others of the connection are under way: the
     /// error takes their way, so that it stays behind their answers.
     Refused { origin: Origin, caller: Caller, room_id: RoomId, error: Box<CommandError> },
@@ -213,7 +215,7 @@ pub enum PeerMessage {
     Event { room_id: RoomId, seq: Seq, frame: FrameBytes },
     /// An ephemeral push for this shard's subscribers; may be dropped. Connections of the users in `except` (ascending,
     /// mostly empty) do not get it.
-    Ephemeral { room_id: RoomId, frame: FrameBytes, except: std::sync::Arc<[UserId]> },
+    Ephemeral { room_id: RoomId, frame: FrameBytes, except: Arc<[UserId]> },
     /// One part of a `resume` is decided.
     Resumed { conn: ConnId, ticket: u64, part: u32, verdict: ResumeVerdict },
     /// A page of a replay: frames of consecutive events after the asked-for position; `lost`: they are not retained
@@ -240,9 +242,9 @@ pub enum PeerMessage {
     // --- presence and blocks
     /// User's home → connection's shard: the user's presence has changed; told on to the rooms that these connections
     /// are subscribed to.
-    PresenceOf { conns: Vec<ConnId>, user_id: UserId, presence: std::sync::Arc<Presence> },
+    PresenceOf { conns: Vec<ConnId>, user_id: UserId, presence: Arc<Presence> },
     /// Connection's shard → room's home: the same.
-    RoomPresence { room_id: RoomId, user_id: UserId, presence: std::sync::Arc<Presence> },
+    RoomPresence { room_id: RoomId, user_id: UserId, presence: Arc<Presence> },
     /// To a user's home: an ephemeral push for all connections of the user; may be dropped.
     UserEphemeral { user_id: UserId, frame: FrameBytes },
     /// Creator's home → participant's home: a conversation has been created.

@@ -101,6 +101,7 @@ impl Shard {
             Input::Tick => self.tick(),
             Input::Drain { reconnect_after_ms } => {
                 core.draining = true;
+                self.users.write_last_seen(core);
                 self.sessions.start_drain(core, reconnect_after_ms);
             }
         }
@@ -136,6 +137,7 @@ impl Shard {
             self.users.reserve_ids(&mut self.core);
             self.users.retry_profiles(&mut self.core);
             self.users.retry_blocks(&mut self.core);
+            self.users.write_last_seen(&mut self.core);
         }
         if now >= self.sweep {
             self.sweep = now.after(SWEEP_US);
@@ -219,6 +221,12 @@ impl Shard {
     /// Appends a control frame of the gateway's (a pong) to the outbox, at a frame boundary.
     pub fn push_control(&mut self, conn: ConnId, frame: Frame) {
         self.sessions.push_control(&mut self.core, conn, frame);
+    }
+
+    /// After [`Input::Opened`], before anything was written: puts the answer to the upgrade first, so that one write
+    /// carries it and what follows. `false`: the connection is closing already.
+    pub fn greet(&mut self, conn: ConnId, answer: Frame) -> bool {
+        self.sessions.greet(&mut self.core, conn, answer)
     }
 
     /// When [`Input::Tick`] is due; `None`: nothing waits for time.

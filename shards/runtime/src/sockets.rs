@@ -1,6 +1,9 @@
 //! The table of a shard's sockets. A slot is reused under a new generation, so that what comes late for a connection
 //! never reaches the next one in its place.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
 use socket2::Socket;
 use veza_engine::id::{ConnId, ShardId};
 
@@ -35,28 +38,40 @@ struct Slot<C> {
     open: Option<Open<C>>,
 }
 
+/// Places below which the table does not shrink.
+const SLOTS_MIN: usize = 256;
+/// A look at whether it can comes with every so many ends, and with the last ones.
+const SHRINK_EVERY: usize = 64;
+
 /// All sockets of one shard.
 pub struct Sockets<C> {
     shard: ShardId,
     slots: Vec<Slot<C>>,
-    free: Vec<u32>,
+    /// Places to be taken again, the lowest first: so the end of the table is free when a storm has gone.
+    free: BinaryHeap<Reverse<u32>>,
+    /// Counts all connections: a place that was given up and made anew does not repeat a name either.
+    generation: u32,
 }
 
 impl<C> Sockets<C> {
     /// No sockets.
     pub fn new(shard: ShardId) -> Sockets<C> {
-        Sockets { shard, slots: Vec::new(), free: Vec::new() }
+        Sockets { shard, slots: Vec::new(), free: BinaryHeap::new(), generation: 0 }
     }
 
     /// Takes in a socket that is read and not blocked.
     pub fn insert(&mut self, socket: Socket, conn: C) -> ConnId {
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot { generation: 0, open: None });
-            (self.slots.len() - 1) as u32
-        });
+        let slot = self.free.pop().map_or_else(
+            || {
+                self.slots.push(Slot { generation: 0, open: None });
+                (self.slots.len() - 1) as u32
+            },
+            |Reverse(slot)| slot,
+        );
+        self.generation = self.generation.wrapping_add(1);
         let place = &mut self.slots[slot as usize];
         assert!(place.open.is_none(), "a free slot is free");
-        place.generation = place.generation.wrapping_add(1);
+        place.generation = self.generation;
         let watched = Interest { read: true, write: false };
         place.open = Some(Open { socket, read: true, blocked: false, watched, end: None, conn });
         ConnId { shard: self.shard, slot, generation: place.generation }
@@ -72,8 +87,26 @@ impl<C> Sockets<C> {
     pub fn remove(&mut self, id: ConnId) -> Option<Open<C>> {
         let slot = self.slots.get_mut(id.slot as usize).filter(|slot| slot.generation == id.generation)?;
         let open = slot.open.take()?;
-        self.free.push(id.slot);
+        self.free.push(Reverse(id.slot));
+        let count = self.count();
+        let looks = count < SHRINK_EVERY || count.is_multiple_of(SHRINK_EVERY);
+        if looks && self.slots.len() > SLOTS_MIN && count < self.slots.len() / 4 {
+            self.shrink();
+        }
         Some(open)
+    }
+
+    /// Gives up free places at the end of the table.
+    fn shrink(&mut self) {
+        let last = self.slots.iter().rposition(|slot| slot.open.is_some()).map_or(0, |last| last + 1);
+        let len = last.max(SLOTS_MIN);
+        if len > self.slots.len() / 2 {
+            return;
+        }
+        self.slots.truncate(len);
+        self.slots.shrink_to(len);
+        self.free.retain(|Reverse(slot)| (*slot as usize) < len);
+        self.free.shrink_to(len);
     }
 
     /// Open sockets.
@@ -125,5 +158,22 @@ mod tests {
         assert_eq!(sockets.get_mut(second).map(|open| open.conn), Some('b'));
         assert_eq!(sockets.ids().collect::<Vec<_>>(), [second]);
         assert_eq!(sockets.count(), 1);
+    }
+
+    #[test]
+    fn the_table_shrinks_behind_a_storm_and_nobody_is_lost_or_confused() {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let mut sockets = Sockets::new(ShardId(0));
+        let many: Vec<ConnId> = (0..2000).map(|n| sockets.insert(socket.try_clone().unwrap(), n)).collect();
+        let stays = many[300];
+        for id in many.iter().filter(|id| **id != stays) {
+            assert!(sockets.remove(*id).is_some());
+        }
+        assert!(sockets.slots.len() <= 301, "{} places", sockets.slots.len());
+        assert_eq!(sockets.get_mut(stays).map(|open| open.conn), Some(300));
+        let again: Vec<ConnId> = (0..2000).map(|n| sockets.insert(socket.try_clone().unwrap(), n)).collect();
+        assert_eq!(sockets.count(), 2001);
+        assert!(again.iter().all(|id| id.slot != 300 && !many.contains(id)), "no name comes twice");
+        assert!(many.iter().all(|id| *id == stays || sockets.get_mut(*id).is_none()));
     }
 }

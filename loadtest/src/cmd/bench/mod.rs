@@ -2,6 +2,7 @@
 //! reports the CPU time of everything that took part, so that a run in which the generator was the limit shows it.
 
 pub mod bare;
+pub mod conns;
 mod crowded;
 mod delivery;
 mod ground;
@@ -109,7 +110,8 @@ pub struct Experiment {
 }
 
 /// All experiments, in the order of the table.
-const EXPERIMENTS: &[&[Experiment]] = &[&delivery::EXPERIMENTS, &pace::EXPERIMENTS, &crowded::EXPERIMENTS];
+const EXPERIMENTS: &[&[Experiment]] =
+    &[&delivery::EXPERIMENTS, &pace::EXPERIMENTS, &conns::EXPERIMENTS, &crowded::EXPERIMENTS];
 
 impl Arguments {
     pub fn run(self) -> Result<bool, String> {

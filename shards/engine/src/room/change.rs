@@ -232,7 +232,7 @@ impl Room {
             self.members.insert(*user, None);
         }
         for standing in state.standings {
-            self.members.insert(standing.user_id, Some(standing));
+            self.members.insert(standing.user_id, Some(Box::new(standing)));
         }
         let turns = self.held.take().unwrap_or(0);
         core.journal.requeue(Key::Room(self.id()), turns);

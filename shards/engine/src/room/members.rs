@@ -31,8 +31,10 @@ impl Room {
     /// Enters a committed membership, or its end.
     pub(super) fn set_member(&mut self, user_id: UserId, username: &str, member: Option<MemberRow>) {
         let is_in = member.is_some();
-        let fresh =
-            || Standing { user_id, username: username.into(), member: None, invited: false, sanctions: Vec::new() };
+        let fresh = || {
+            let (invited, sanctions) = (false, Vec::new());
+            Box::new(Standing { user_id, username: username.into(), member: None, invited, sanctions })
+        };
         self.members.entry(user_id).or_default().get_or_insert_with(fresh).member = member;
         if let (Some(Some(standing)), true) = (self.members.get_mut(&user_id), is_in) {
             standing.invited = false;
@@ -65,7 +67,7 @@ impl Room {
         match result {
             Ok(rows) => {
                 for row in rows {
-                    self.members.entry(row.user_id).or_insert(Some(row));
+                    self.members.entry(row.user_id).or_insert_with(|| Some(Box::new(row)));
                 }
                 for user in asked {
                     self.members.entry(*user).or_insert(None);
@@ -133,7 +135,7 @@ impl Room {
 
     /// Enters a subscription.
     pub(super) fn subscribe(&mut self, conn: ConnId, caller: &Caller) {
-        if self.subs.insert(conn, (caller.user_id, caller.username.clone())).is_none() {
+        if self.subs.insert(conn, caller.user_id).is_none() {
             self.shard_subs[usize::from(conn.shard.0)] += 1;
             self.come_online(caller);
         }
@@ -141,7 +143,7 @@ impl Room {
 
     /// Ends a subscription.
     pub fn unsubscribe(&mut self, core: &Core, conn: ConnId) {
-        let Some((user, _)) = self.subs.remove(&conn) else { return };
+        let Some(user) = self.subs.remove(&conn) else { return };
         self.shard_subs[usize::from(conn.shard.0)] -= 1;
         self.go_offline(core, user);
     }
@@ -163,7 +165,7 @@ impl Room {
 
     /// Ends all subscriptions of a user; each shard with one is told.
     pub(super) fn expel(&mut self, core: &mut Core, user: UserId) {
-        let mut conns: Vec<ConnId> = self.subs.iter().filter(|(_, sub)| sub.0 == user).map(|(conn, _)| *conn).collect();
+        let mut conns: Vec<ConnId> = self.subs.iter().filter(|(_, of)| **of == user).map(|(conn, _)| *conn).collect();
         conns.sort_unstable();
         for shard in 0..core.shards {
             let there: Vec<ConnId> = conns.iter().copied().filter(|conn| conn.shard.0 == shard).collect();
@@ -179,7 +181,7 @@ impl Room {
 
     /// Ends all subscriptions: the room is gone.
     pub(super) fn expel_all(&mut self, core: &mut Core) {
-        let mut users: Vec<UserId> = self.subs.values().map(|sub| sub.0).collect();
+        let mut users: Vec<UserId> = self.subs.values().copied().collect();
         users.sort_unstable();
         users.dedup();
         for user in users {

@@ -202,14 +202,15 @@ pub struct Room {
     member_count: u32,
     ring: Ring,
     /// Known users; `None`: no such user. Filled on demand.
-    members: Map<UserId, Option<Standing>>,
+    members: Map<UserId, Option<Box<Standing>>>,
     members_wanted: Vec<UserId>,
     members_loading: bool,
     participants: Vec<UserRow>,
     /// Conversations of two: (who blocks, whom). Only changed by `SetBlock`.
     blocks: Vec<(UserId, UserId)>,
 
-    subs: Map<ConnId, (UserId, Arc<str>)>,
+    /// Connections that are subscribed, and whose they are.
+    subs: Map<ConnId, UserId>,
     shard_subs: Box<[u32]>,
     online: Online,
     /// The count has changed since the room was listed last.
@@ -331,7 +332,7 @@ impl Room {
             room.remember(&record);
         }
         for standing in state.standings {
-            room.members.insert(standing.user_id, Some(standing));
+            room.members.insert(standing.user_id, Some(Box::new(standing)));
         }
         room
     }

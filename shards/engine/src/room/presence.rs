@@ -134,6 +134,9 @@ impl Online {
     /// Takes a user off the list, as told; `None`: that is no news.
     fn settle(&mut self, user: UserId) -> Option<News> {
         let (username, last) = self.dirty.remove(&user)?;
+        if self.dirty.is_empty() {
+            self.dirty = Map::default(); // what a storm needed is not kept
+        }
         let shown = self.users.get(&user).map(|entry| entry.presence.clone()).filter(|presence| presence.is_visible());
         let before = match &shown {
             Some(presence) => self.pushed.insert(user, presence.clone()),

@@ -1,5 +1,7 @@
 //! From a token to a user: verified at the edge, looked up in the store, entered at the user's home.
 
+use std::sync::Arc;
+
 use super::{Known, Pending, Phase, SessionUser, Sessions};
 use crate::core::{Core, LoadFor, error, overloaded, store_unavailable};
 use crate::fanout::{Frame, FrameClass};
@@ -13,8 +15,28 @@ use crate::wire::json::object;
 use crate::wire::{CloseCode, CommandError, ErrorCode, RequestId};
 
 /// Issuer and subject as one key; the separator cannot stand in either.
-pub(super) fn subject(identity: &Identity) -> Box<str> {
-    format!("{}\0{}", identity.iss, identity.sub).into()
+fn subject(identity: &Identity) -> String {
+    let mut key = String::with_capacity(identity.iss.len() + 1 + identity.sub.len());
+    key.push_str(&identity.iss);
+    key.push('\0');
+    key.push_str(&identity.sub);
+    key
+}
+
+/// The user of a token.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) user_id: UserId,
+    username: Arc<str>,
+    /// Shared with the table of identities.
+    subject: Arc<str>,
+}
+
+impl Found {
+    /// As a caller, under a token of his.
+    pub(super) fn caller(&self, identity: &Identity) -> Caller {
+        Caller { user_id: self.user_id, username: self.username.clone(), role: identity.role, presence: None }
+    }
 }
 
 pub(super) fn invalid_token() -> Box<CommandError> {
@@ -74,18 +96,18 @@ impl Sessions {
         identity: Box<Identity>,
         reply_to: Option<RequestId>,
     ) {
-        if self.revoked_sessions.contains_key(&identity.session_id) {
+        if self.revoked_sessions.contains_key(&*identity.session_id) {
             return self.refuse_auth(core, conn, reply_to.as_ref(), &invalid_token(), CloseCode::SessionRevoked);
         }
         let known = self.known_user(&identity);
-        let load = Load::Identify { identity: identity.clone() };
+        let load = known.is_none().then(|| Load::Identify { identity: identity.clone() });
         let Some(session) = self.get(conn) else { return };
-        let pending = Pending { identity, reply_to, caller: None };
+        let pending = Pending { identity, reply_to, found: None };
         session.phase = Phase::Authenticating(Box::new(pending));
-        if let Some((user_id, username)) = known {
-            return self.identified(core, conn, user_id, username);
+        if let Some(found) = known {
+            return self.identified(core, conn, found);
         }
-        if core.load(load, LoadFor::ConnIdentity { conn }).is_err() {
+        if load.is_none_or(|load| core.load(load, LoadFor::ConnIdentity { conn }).is_err()) {
             self.fail_auth(core, conn, &overloaded());
         }
     }
@@ -117,34 +139,30 @@ impl Sessions {
         self.close(core, conn, code);
     }
 
-    fn known_user(&self, identity: &Identity) -> Option<(UserId, std::sync::Arc<str>)> {
-        let known = self.identities.get(&subject(identity))?;
+    fn known_user(&self, identity: &Identity) -> Option<Found> {
+        let (subject, known) = self.identities.get_key_value(&*subject(identity))?;
         let same = identity.username.is_none() || identity.username == known.claim;
-        same.then(|| (known.user_id, known.username.clone()))
+        let (user_id, username) = (known.user_id, &known.username);
+        same.then(|| Found { user_id, username: username.clone(), subject: subject.clone() })
     }
 
-    pub(super) fn remember_identity(
-        &mut self,
-        core: &Core,
-        identity: &Identity,
-        user: &UserRow,
-    ) -> std::sync::Arc<str> {
+    pub(super) fn remember_identity(&mut self, core: &Core, identity: &Identity, user: &UserRow) -> Found {
         if self.identities.len() >= core.limits.identities_max {
             self.identities.clear();
         }
-        let username: std::sync::Arc<str> = (&*user.username).into();
+        let (username, subject): (Arc<str>, Arc<str>) = ((&*user.username).into(), subject(identity).into());
         let known = Known { user_id: user.user_id, username: username.clone(), claim: identity.username.clone() };
-        self.identities.insert(subject(identity), known);
-        username
+        self.identities.insert(subject.clone(), known);
+        Found { user_id: user.user_id, username, subject }
     }
 
     pub(super) fn cached(&self, identity: &Identity) -> Option<Caller> {
-        let (user_id, username) = self.known_user(identity)?;
+        let Found { user_id, username, .. } = self.known_user(identity)?;
         Some(Caller { user_id, username, role: identity.role, presence: None })
     }
 
     pub(super) fn is_revoked(&self, identity: &Identity, user_id: UserId) -> bool {
-        self.revoked_sessions.contains_key(&identity.session_id)
+        self.revoked_sessions.contains_key(&*identity.session_id)
             || self
                 .revoked_users
                 .get(&user_id)
@@ -158,8 +176,8 @@ impl Sessions {
         let identity = pending.identity.clone();
         match result {
             Ok(Loaded::User(Some(user))) => {
-                let username = self.remember_identity(core, &identity, &user);
-                self.identified(core, conn, user.user_id, username);
+                let found = self.remember_identity(core, &identity, &user);
+                self.identified(core, conn, found);
             }
             Ok(_) => {
                 let error = error(ErrorCode::InvalidToken, "the token's user is unknown here");
@@ -169,15 +187,14 @@ impl Sessions {
         }
     }
 
-    fn identified(&mut self, core: &mut Core, conn: ConnId, user_id: UserId, username: std::sync::Arc<str>) {
+    fn identified(&mut self, core: &mut Core, conn: ConnId, found: Found) {
         let Some(session) = self.get(conn) else { return };
         let Phase::Authenticating(pending) = &mut session.phase else { return };
-        let identity = &pending.identity;
-        let caller = Caller { user_id, username, role: identity.role, presence: None };
-        let (session_id, expires_at) = (identity.session_id.clone(), identity.expires_at);
-        let identity = identity.clone();
-        pending.caller = Some(caller.clone());
-        if self.is_revoked(&identity, user_id) {
+        let (user_id, caller) = (found.user_id, found.caller(&pending.identity));
+        let (session_id, expires_at) = (pending.identity.session_id.clone(), pending.identity.expires_at);
+        pending.found = Some(found);
+        let Some(Phase::Authenticating(pending)) = self.get_ref(conn).map(|session| &session.phase) else { return };
+        if self.is_revoked(&pending.identity, user_id) {
             return self.refuse_pending(core, conn, &invalid_token(), CloseCode::SessionRevoked);
         }
         core.send(user_id.home(core.shards), PeerMessage::Attach { conn, caller, session_id, expires_at });
@@ -193,11 +210,11 @@ impl Sessions {
         let Phase::Authenticating(pending) = std::mem::replace(&mut session.phase, Phase::Anonymous) else {
             unreachable!("matched above")
         };
-        let Pending { identity, reply_to, caller } = *pending;
-        let caller = caller.expect("attached after it was identified");
+        let Pending { identity, reply_to, found } = *pending;
+        let found = found.expect("attached after it was identified");
         let user = SessionUser {
-            caller,
-            subject: subject(&identity),
+            caller: found.caller(&identity),
+            subject: found.subject,
             session_id: identity.session_id,
             expires_at: identity.expires_at,
             expires: expiry(now.mono, now.wall, identity.expires_at),
@@ -232,7 +249,7 @@ impl Sessions {
         let revoked = |this: &Sessions, identity: &Identity, user_id| this.is_revoked(identity, user_id);
         let Some((user_id, key)) = self.ready_user(conn) else { return };
         let outcome = checked.and_then(|identity| {
-            let ok = subject(&identity) == key && !revoked(self, &identity, user_id);
+            let ok = *subject(&identity) == *key && !revoked(self, &identity, user_id);
             if ok { Ok(identity) } else { Err(invalid_token()) }
         });
         match outcome {
@@ -255,7 +272,7 @@ impl Sessions {
         }
     }
 
-    fn ready_user(&mut self, conn: ConnId) -> Option<(UserId, Box<str>)> {
+    fn ready_user(&mut self, conn: ConnId) -> Option<(UserId, Arc<str>)> {
         match &self.get(conn)?.phase {
             Phase::Ready(user) => Some((user.caller.user_id, user.subject.clone())),
             _ => None,
@@ -269,13 +286,13 @@ impl Sessions {
             .iter()
             .flatten()
             .filter(|session| match (&session.phase, &revocation) {
-                (Phase::Ready(user), Revocation::Session { session_id, .. }) => user.session_id == *session_id,
+                (Phase::Ready(user), Revocation::Session { session_id, .. }) => *user.session_id == **session_id,
                 (Phase::Ready(user), Revocation::User { user_id, .. }) => user.caller.user_id == *user_id,
                 (Phase::Authenticating(pending), Revocation::Session { session_id, .. }) => {
-                    pending.identity.session_id == *session_id
+                    *pending.identity.session_id == **session_id
                 }
                 (Phase::Authenticating(pending), Revocation::User { user_id, .. }) => {
-                    pending.caller.as_ref().is_some_and(|caller| caller.user_id == *user_id)
+                    pending.found.as_ref().is_some_and(|found| found.user_id == *user_id)
                 }
                 (Phase::Anonymous | Phase::Verifying, _) => false,
             })

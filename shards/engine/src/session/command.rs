@@ -76,7 +76,7 @@ impl Sessions {
             return;
         }
         let now = core.now.mono;
-        if self.get(conn).is_some_and(|session| session.malformed.add(now) > limit) {
+        if self.get(conn).is_some_and(|session| session.faults().malformed.add(now) > limit) {
             self.close(core, conn, CloseCode::Malformed);
         }
     }
@@ -194,7 +194,7 @@ impl Sessions {
         let caller = user.caller.clone();
         session.inflight += 1;
         let verdicts = (0..rooms.len()).map(|_| None).collect();
-        session.resumes.push(Resuming { ticket, id, verdicts, fresh: Vec::new(), missing: rooms.len() });
+        session.resumes.push_back(Resuming { ticket, id, verdicts, fresh: Vec::new(), missing: rooms.len() });
         for (part, at) in rooms.into_iter().enumerate() {
             let caller = caller.clone();
             core.send(home, PeerMessage::ResumeRoom { conn, caller, ticket, part: part as u32, at });
@@ -248,7 +248,7 @@ impl Sessions {
         core.stats.errors[error.code as usize] += 1;
         let now = core.now.mono;
         let Some(session) = self.get(conn) else { return };
-        let abuse = error.code == ErrorCode::RateLimitExceeded && session.limited.add(now) > RATE_LIMIT_ABUSE;
+        let abuse = error.code == ErrorCode::RateLimitExceeded && session.faults().limited.add(now) > RATE_LIMIT_ABUSE;
         self.push(core, conn.slot, Frame::new(error_frame(id, error)), FrameClass::Reply);
         if abuse {
             return self.close(core, conn, CloseCode::RateLimitAbuse);

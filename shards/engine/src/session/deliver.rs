@@ -139,8 +139,8 @@ impl Sessions {
     /// All rooms have answered: the reply, then what is to be replayed.
     pub(super) fn resumed_if_complete(&mut self, core: &mut Core, conn: ConnId, ticket: u64) {
         let Some(session) = self.get(conn) else { return };
-        let Some(index) = session.resumes.iter().position(|r| r.ticket == ticket && r.missing == 0) else { return };
-        let resuming = session.resumes.remove(index);
+        let complete = session.resumes.iter().position(|r| r.ticket == ticket && r.missing == 0);
+        let Some(resuming) = complete.and_then(|index| session.resumes.remove(index)) else { return };
         session.inflight -= 1;
         self.presence_settled(conn);
         let verdicts: Vec<ResumeVerdict> = resuming.verdicts.into_iter().flatten().collect();

@@ -39,7 +39,7 @@ impl Sessions {
     fn check_http(&self, core: &Core, identity: &Identity, command: &Command) -> Result<(), Box<CommandError>> {
         if core.draining {
             Err(draining_error())
-        } else if self.revoked_sessions.contains_key(&identity.session_id) {
+        } else if self.revoked_sessions.contains_key(&*identity.session_id) {
             Err(invalid_token())
         } else if command.kind().connection_only() {
             Err(error(ErrorCode::InvalidRequest, "this command needs a connection"))
@@ -53,8 +53,7 @@ impl Sessions {
         let Some(HttpWaiting { identity, command }) = self.http.remove(&ticket) else { return };
         match result {
             Ok(Loaded::User(Some(user))) => {
-                let username = self.remember_identity(core, &identity, &user);
-                let caller = Caller { user_id: user.user_id, username, role: identity.role, presence: None };
+                let caller = self.remember_identity(core, &identity, &user).caller(&identity);
                 self.http_forward(core, ticket, &identity, caller, command);
             }
             Ok(_) => self.http_reply(core, ticket, Err(invalid_token())),

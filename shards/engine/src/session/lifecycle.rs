@@ -4,10 +4,11 @@ use super::{Phase, Session, Sessions, SubState, command_rate};
 use crate::core::Core;
 use crate::effect::Effect;
 use crate::fanout::Outbox;
+use crate::few::Few;
 use crate::id::{ConnId, RoomId};
 use crate::input::Identity;
 use crate::peer::PeerMessage;
-use crate::rate::{Bucket, MinuteCount};
+use crate::rate::Bucket;
 use crate::wire::CloseCode;
 
 impl Sessions {
@@ -34,11 +35,10 @@ impl Sessions {
             next_ping: now.after(core.rng.next() % interval),
             timer: now,
             commands: Bucket::full(command_rate(core), now),
-            malformed: MinuteCount::default(),
-            limited: MinuteCount::default(),
+            faults: None,
             subs: Vec::new(),
-            resumes: Vec::new(),
-            deferred: std::collections::VecDeque::new(),
+            resumes: Few::default(),
+            deferred: Few::default(),
         };
         self.slots[slot] = Some(Box::new(session));
         core.stats.connections += 1;
@@ -98,7 +98,7 @@ impl Sessions {
                 core.stats.authenticated -= 1;
                 Some(user.caller.user_id)
             }
-            Phase::Authenticating(pending) => pending.caller.as_ref().map(|caller| caller.user_id),
+            Phase::Authenticating(pending) => pending.found.as_ref().map(|found| found.user_id),
             Phase::Anonymous | Phase::Verifying => None,
         };
         if let Some(user_id) = user_id {

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use crate::core::{Core, body};
 use crate::fanout::{Frame, FrameClass, Outbox};
+use crate::few::Few;
 use crate::id::{ConnId, RoomId, Seq, UserId};
 use crate::input::Identity;
 use crate::map::Map;
@@ -44,15 +45,15 @@ struct Pending {
     identity: Box<Identity>,
     /// The `authenticate` command's id, if that is how it came.
     reply_to: Option<RequestId>,
-    caller: Option<Caller>,
+    found: Option<auth::Found>,
 }
 
 #[derive(Debug)]
 struct SessionUser {
     caller: Caller,
-    session_id: Box<str>,
+    session_id: Arc<str>,
     /// Issuer and subject: a refreshed token must be of the same.
-    subject: Box<str>,
+    subject: Arc<str>,
     /// Unix seconds.
     expires_at: i64,
     expires: Mono,
@@ -96,6 +97,13 @@ struct Resuming {
     missing: usize,
 }
 
+/// What a client has done wrong in the present minute.
+#[derive(Debug, Default)]
+struct Faults {
+    malformed: MinuteCount,
+    limited: MinuteCount,
+}
+
 #[derive(Debug)]
 struct Session {
     conn: ConnId,
@@ -115,15 +123,18 @@ struct Session {
     /// When its entry in the wheel comes up; older entries are void.
     timer: Mono,
     commands: Bucket,
-    malformed: MinuteCount,
-    limited: MinuteCount,
+    faults: Option<Box<Faults>>,
     subs: Vec<Sub>,
-    resumes: Vec<Resuming>,
+    resumes: Few<Resuming>,
     /// Commands that came while it authenticated, or behind a `resume` whose rooms have not all answered.
-    deferred: VecDeque<(Option<RequestId>, Command)>,
+    deferred: Few<(Option<RequestId>, Command)>,
 }
 
 impl Session {
+    fn faults(&mut self) -> &mut Faults {
+        self.faults.get_or_insert_default()
+    }
+
     /// Subscriptions to rooms; the replays of conversations count against no limit.
     fn subscribed(&self) -> usize {
         self.subs.iter().filter(|sub| !matches!(sub.state, SubState::Catching { until: Some(_), .. })).count()
@@ -150,7 +161,7 @@ struct LocalRoom {
 #[derive(Debug)]
 struct Known {
     user_id: UserId,
-    username: std::sync::Arc<str>,
+    username: Arc<str>,
     claim: Option<Box<str>>,
 }
 
@@ -162,7 +173,7 @@ pub struct Sessions {
     left_over: Map<ConnId, Outbox>,
     rooms: Map<RoomId, LocalRoom>,
     http: Map<u64, http::HttpWaiting>,
-    identities: Map<Box<str>, Known>,
+    identities: Map<Arc<str>, Known>,
     revoked_sessions: Map<Box<str>, i64>,
     revoked_users: Map<UserId, i64>,
     touched: VecDeque<ConnId>,
@@ -201,10 +212,13 @@ impl Sessions {
         (session.conn == conn).then_some(session)
     }
 
+    fn get_ref(&self, conn: ConnId) -> Option<&Session> {
+        self.slots.get(conn.slot as usize)?.as_deref().filter(|session| session.conn == conn)
+    }
+
     /// The frames that wait for a connection.
     pub fn outbox(&self, conn: ConnId) -> Option<&Outbox> {
-        let session = self.slots.get(conn.slot as usize)?.as_deref()?;
-        (session.conn == conn).then_some(&session.outbox)
+        self.get_ref(conn).map(|session| &session.outbox)
     }
 
     /// The next connection with new frames.
@@ -232,6 +246,17 @@ impl Sessions {
         if session.outbox.push_bytes() > core.limits.outbox_bytes && class == FrameClass::Push {
             self.overfull.push(slot);
         }
+    }
+
+    /// Puts the answer to the upgrade before everything that an opened connection has been given; `false`: it is
+    /// closing already.
+    pub fn greet(&mut self, core: &mut Core, conn: ConnId, answer: Frame) -> bool {
+        let Some(session) = self.get(conn) else { return false };
+        let rest = std::mem::take(&mut session.outbox);
+        self.push(core, conn.slot, answer, FrameClass::Control);
+        let Some(session) = self.get(conn) else { return false };
+        session.outbox.append(rest);
+        true
     }
 
     /// Appends a control frame of the gateway's.

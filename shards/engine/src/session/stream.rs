@@ -23,6 +23,9 @@ impl Sessions {
         self.drop_sub(core, conn, room_id);
         let Some(session) = self.get(conn) else { return };
         let state = SubState::Catching { position: from, asked: false, held: true, until };
+        if session.subs.is_empty() {
+            session.subs.reserve_exact(1); // many connections have one
+        }
         session.subs.push(Sub { room_id, state });
         session.catching += 1;
         core.stats.subscriptions += 1;

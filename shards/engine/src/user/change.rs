@@ -39,7 +39,7 @@ pub(super) enum UserOpKind {
         status: Status,
         message: Option<Box<str>>,
     },
-    /// The last connection has ended; nobody waits for it.
+    /// The last connection has ended a while ago; nobody waits for it.
     LastSeen {
         at: WallMs,
     },
@@ -53,13 +53,6 @@ pub(super) enum UserOpKind {
 }
 
 impl UserOp {
-    /// Whether it was an end of the last connection, and says this time now.
-    pub(super) fn moved_last_seen(&mut self, to: WallMs) -> bool {
-        let UserOpKind::LastSeen { at } = &mut self.kind else { return false };
-        *at = to;
-        true
-    }
-
     pub(super) fn new(kind: UserOpKind, admitted: Mono) -> UserOp {
         UserOp { kind, admitted }
     }
@@ -88,7 +81,7 @@ impl Users {
         own_expiry: i64,
     ) {
         let user = self.user(core, caller);
-        let live = user.conns.iter().filter(|entry| entry.session_id == target).map(|entry| entry.expires_at).max();
+        let live = user.conns.iter().filter(|entry| *entry.session_id == *target).map(|entry| entry.expires_at).max();
         let expires_at = if *target == *own_session { Some(own_expiry.max(live.unwrap_or(0))) } else { live };
         match expires_at {
             Some(expires_at) => self.revoke(core, origin, caller, target, expires_at),
@@ -115,16 +108,16 @@ impl Users {
         core: &mut Core,
         origin: Origin,
         caller: &Caller,
-        session_id: Box<str>,
+        session_id: &str,
         expires_at: i64,
         everywhere: bool,
     ) {
-        let own = Revocation::Session { session_id, expires_at: keep_until(core, expires_at) };
+        let own = Revocation::Session { session_id: session_id.into(), expires_at: keep_until(core, expires_at) };
         let mut revocations = vec![own];
         if everywhere {
             let user = self.user(core, caller);
             let mut others: Vec<(Box<str>, i64)> =
-                user.conns.iter().map(|entry| (entry.session_id.clone(), entry.expires_at)).collect();
+                user.conns.iter().map(|entry| ((&*entry.session_id).into(), entry.expires_at)).collect();
             others.sort_unstable();
             others.dedup_by(|a, b| a.0 == b.0);
             for (session_id, expires_at) in others {

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use crate::core::{Core, LoadFor, body, error, overloaded};
 use crate::fanout::FrameBytes;
+use crate::few::Few;
 use crate::id::{ConnId, RoomId, UserId};
 use crate::map::Map;
 use crate::peer::{Asker, Caller, Origin, PeerMessage, Reply};
@@ -31,7 +32,7 @@ pub use query::sanction_list;
 #[derive(Debug)]
 struct UserConn {
     conn: ConnId,
-    session_id: Box<str>,
+    session_id: Arc<str>,
     expires_at: i64,
     since: WallMs,
 }
@@ -44,13 +45,13 @@ struct User {
     conns: Vec<UserConn>,
     messages: Bucket,
     http: Bucket,
-    creations: VecDeque<Creation>,
+    creations: Few<Creation>,
     /// A creation is in the journal: the next one begins after it.
     creating: bool,
     /// Blocks that wait, the first one under way.
-    blockings: VecDeque<Blocking>,
+    blockings: Few<Blocking>,
     shown: Shown,
-    pending: VecDeque<UserOp>,
+    pending: Few<UserOp>,
     submitted: usize,
     used: Mono,
 }
@@ -68,7 +69,7 @@ const ID_BLOCK: u32 = 64;
 /// Creations, and blocks, of one user that may wait; beyond: `OVERLOADED`.
 const QUEUE_MAX: usize = 256;
 /// Microseconds without a connection after which a user leaves memory (the buckets are full by then).
-const USER_IDLE_US: u64 = 120_000_000;
+const USER_IDLE_US: u64 = 30_000_000;
 
 /// The users homed here.
 #[derive(Debug, Default)]
@@ -77,6 +78,8 @@ pub struct Users {
     ids: Ids,
     /// Users whose presence others have not been told.
     presence_listed: VecDeque<UserId>,
+    /// Users who have left, in that order; each at most once.
+    leaving: VecDeque<(Mono, UserId)>,
     /// Users whose profile could not be asked for, or was not answered.
     profiles_wanted: VecDeque<UserId>,
     /// Users whose first block is committed, and its conversations could not be read; at most one per waiting block.
@@ -91,7 +94,7 @@ pub struct UserCommand {
     /// Who.
     pub caller: Caller,
     /// The session of the token.
-    pub session_id: Box<str>,
+    pub session_id: Arc<str>,
     /// End of the token, Unix seconds.
     pub expires_at: i64,
     /// What.
@@ -107,11 +110,11 @@ impl Users {
                 conns: Vec::new(),
                 messages: Bucket::full(message_rate(core), now),
                 http: Bucket::full(command_rate(core), now),
-                creations: VecDeque::new(),
+                creations: Few::default(),
                 creating: false,
-                blockings: VecDeque::new(),
+                blockings: Few::default(),
                 shown: Shown::default(),
-                pending: VecDeque::new(),
+                pending: Few::default(),
                 submitted: 0,
                 used: now,
             })
@@ -122,7 +125,7 @@ impl Users {
 
     /// A connection has authenticated, or has a new token: conversations reach it from here on. The oldest beyond the
     /// limit goes.
-    pub fn attach(&mut self, core: &mut Core, conn: ConnId, caller: &Caller, session_id: Box<str>, expires_at: i64) {
+    pub fn attach(&mut self, core: &mut Core, conn: ConnId, caller: &Caller, session_id: Arc<str>, expires_at: i64) {
         let most = core.limits.max_connections_per_user as usize;
         let since = core.now.wall;
         let user = self.user(core, caller);
@@ -138,6 +141,7 @@ impl Users {
         if most > 0 && user.conns.len() >= most {
             displaced = Some(user.conns.remove(0).conn);
         }
+        user.conns.reserve_exact(1); // nearly everybody has one
         user.conns.push(UserConn { conn, session_id, expires_at, since });
         if let Some(conn) = displaced {
             core.send(conn.shard, PeerMessage::Close { conn, code: CloseCode::Displaced });
@@ -190,12 +194,12 @@ impl Users {
             Command::RevokeSession { session_id: target } => {
                 self.revoke_session(core, origin, &caller, target, &session_id, expires_at);
             }
-            Command::Logout { everywhere } => self.logout(core, origin, &caller, session_id, expires_at, everywhere),
+            Command::Logout { everywhere } => self.logout(core, origin, &caller, &session_id, expires_at, everywhere),
             Command::Ping { timestamp } => {
                 let reply = crate::session::pong(timestamp.as_deref(), core.now.wall);
                 core.reply(origin, Ok(reply), None);
             }
-            other => self.query(core, origin, &caller, session_id, expires_at, other),
+            other => self.query(core, origin, &caller, &session_id, expires_at, other),
         }
     }
 

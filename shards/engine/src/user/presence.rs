@@ -15,6 +15,7 @@ use crate::id::{ConnId, RoomId, ShardId, UserId};
 use crate::peer::{Caller, Origin, PeerMessage, Presence, ReplyBody, StatusPage};
 use crate::room::{ask_status, presence_frame};
 use crate::store::{CONTACTS_MAX, Load, LoadError, Loaded, Profile};
+use crate::time::{Mono, WallMs};
 use crate::wire::Status;
 use crate::wire::json::object;
 
@@ -22,6 +23,8 @@ use crate::wire::json::object;
 const MESSAGES_PER_FLUSH: usize = 8192;
 /// What telling the rooms of one connection counts among them: its shard passes it on to each.
 const ROOMS_COST: usize = 8;
+/// Microseconds that a user stays away before it is written when he was there last; a crash loses it until then.
+const LAST_SEEN_US: u64 = 5_000_000;
 /// Profiles asked for again at a time.
 const RETRIES_MAX: usize = 1024;
 
@@ -42,12 +45,22 @@ pub(super) struct Shown {
     /// What the contacts were told last; `None`: offline.
     told: Option<Arc<Presence>>,
     is_listed: bool,
+    /// When he has left, if that is still to be written.
+    left: Option<Left>,
+}
+
+/// When the last connection of a user has ended.
+#[derive(Debug, Clone, Copy)]
+struct Left {
+    at: WallMs,
+    /// When it is written, if he has not come back.
+    due: Mono,
 }
 
 impl Shown {
     /// Something is under way: the user stays in memory.
     pub(super) fn is_busy(&self) -> bool {
-        self.is_listed || self.loading.is_some()
+        self.is_listed || self.left.is_some() || self.loading.is_some()
     }
 }
 
@@ -89,7 +102,8 @@ impl Users {
         self.list_presence(user_id);
     }
 
-    /// The last one is gone. The time is written where there is room: it is not worth refusing anything else.
+    /// The last one is gone. The time is written when the user has stayed away for a while: a storm of returning
+    /// clients writes nothing.
     pub(super) fn went_offline(&mut self, core: &mut Core, user_id: UserId) {
         self.list_presence(user_id);
         let at = core.now.wall;
@@ -98,15 +112,37 @@ impl Users {
         if let Some(profile) = &mut user.shown.profile {
             profile.last_seen_at = Some(at);
         }
-        let waiting = user.pending.len() > user.submitted;
-        if let Some(last) = user.pending.back_mut().filter(|_| waiting)
-            && last.moved_last_seen(at)
-        {
-            return;
+        let due = core.now.mono.after(LAST_SEEN_US);
+        if user.shown.left.replace(Left { at, due }).is_none() {
+            self.leaving.push_back((due, user_id));
         }
+        if core.draining {
+            self.write_last_seen(core);
+        }
+    }
+
+    /// Writes when users who have stayed away were there last, as far as there is room: it is not worth refusing
+    /// anything else. While the server drains nothing waits for its time.
+    pub fn write_last_seen(&mut self, core: &mut Core) {
         let (ops, bytes) = (core.limits.journal_ops_max / 2, core.limits.journal_bytes_max / 2);
-        if core.journal.ops() < ops && core.journal.bytes() < bytes {
-            self.push_op(core, user_id, UserOp::new(UserOpKind::LastSeen { at }, core.now.mono));
+        let (now, at_once) = (core.now.mono, core.draining);
+        while core.journal.ops() < ops && core.journal.bytes() < bytes {
+            if self.leaving.front().is_none_or(|(due, _)| *due > now && !at_once) {
+                return;
+            }
+            let Some((_, user_id)) = self.leaving.pop_front() else { return };
+            let Some(user) = self.map.get_mut(&user_id) else { continue };
+            let Some(left) = user.shown.left.take() else { continue };
+            if user.is_online() {
+                continue;
+            }
+            if left.due > now && !at_once {
+                // He has come and gone since.
+                user.shown.left = Some(left);
+                self.leaving.push_back((left.due, user_id));
+            } else {
+                self.push_op(core, user_id, UserOp::new(UserOpKind::LastSeen { at: left.at }, now));
+            }
         }
     }
 
@@ -131,9 +167,9 @@ impl Users {
         }
     }
 
-    /// Whether [`Users::retry_profiles`] or [`Users::retry_blocks`] has something to do.
+    /// Whether [`Users::retry_profiles`], [`Users::retry_blocks`] or [`Users::write_last_seen`] has something to do.
     pub fn wants_retry(&self) -> bool {
-        !self.profiles_wanted.is_empty() || !self.blocks_untold.is_empty()
+        !self.profiles_wanted.is_empty() || !self.blocks_untold.is_empty() || !self.leaving.is_empty()
     }
 
     pub(super) fn profile_loaded(&mut self, core: &mut Core, user_id: UserId, result: Result<Loaded, LoadError>) {

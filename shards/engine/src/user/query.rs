@@ -20,7 +20,7 @@ impl Users {
         core: &mut Core,
         origin: Origin,
         caller: &Caller,
-        session_id: Box<str>,
+        session_id: &str,
         expires_at: i64,
         command: Command,
     ) {
@@ -51,7 +51,7 @@ impl Users {
             Command::GetUser { user_id } => (Load::User { user_id }, UserQuery::User),
             Command::ListUsers { query, limit, cursor } => (Load::UserPage { query, limit, cursor }, UserQuery::Users),
             Command::ListSessions => {
-                (Load::Sessions { user_id }, UserQuery::Sessions { current: session_id, expires_at })
+                (Load::Sessions { user_id }, UserQuery::Sessions { current: session_id.into(), expires_at })
             }
             other => {
                 // The edges carry out what needs a connection; over HTTP it is refused before it comes here.
@@ -150,7 +150,7 @@ impl Users {
         }
         let data = object(|o| {
             o.array("sessions", &rows, |out, row| {
-                let connections = conns.iter().filter(|entry| entry.session_id == row.session_id).count();
+                let connections = conns.iter().filter(|entry| *entry.session_id == *row.session_id).count();
                 Object::new(out)
                     .text("session_id", &row.session_id)
                     .flag("current", *row.session_id == *current)

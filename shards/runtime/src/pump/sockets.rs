@@ -13,6 +13,9 @@ use crate::stats::Call;
 
 /// Sockets accepted in one turn.
 const ACCEPTS_MAX: usize = 64;
+/// The same while those who are in have more to be read than a turn takes: a storm is served in the order in which it
+/// came, and who waits in the listener's queue waits without an answer, not in a handshake that could be refused.
+const ACCEPTS_BUSY_MAX: usize = 8;
 /// Writes to one socket in one flush; with more waiting, it is written on when the poller finds it writable.
 const WRITES_MAX: usize = 4;
 
@@ -185,7 +188,8 @@ impl<E: Edge> Pump<E> {
         if !std::mem::take(&mut self.accept_ready) || !self.listening || self.accept_again.is_some() {
             return Ok(false);
         }
-        for _ in 0..ACCEPTS_MAX {
+        let most = if self.poller.has_more() { ACCEPTS_BUSY_MAX } else { ACCEPTS_MAX };
+        for _ in 0..most {
             self.stats.calls[Call::Accept] += 1;
             match self.edge.accept(self.now) {
                 Accept::Socket(socket, conn) => {

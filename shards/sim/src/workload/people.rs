@@ -60,9 +60,9 @@ impl World {
             r#""read","react","invite","manage_roles","send""#,
         ];
         let permissions = permissions[self.rng.below(permissions.len() as u64) as usize];
-        match self.rng.below(5) {
-            0 => ("delete_role", Change::DropRole { name }, named),
-            1..=2 => ("update_role", Change::PutRole { name }, format!(r#"{named},"permissions":[{permissions}]"#)),
+        match self.rng.below(6) {
+            0..=1 => ("delete_role", Change::DropRole { name }, named),
+            2..=3 => ("update_role", Change::PutRole { name }, format!(r#"{named},"permissions":[{permissions}]"#)),
             _ => ("create_role", Change::PutRole { name }, format!(r#"{named},"permissions":[{permissions}]"#)),
         }
     }

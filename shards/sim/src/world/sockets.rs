@@ -101,7 +101,7 @@ impl World {
             sub: format!("u{user}").into(),
             username: Some(format!("name{user}").into()),
             role: self.model.server_roles[user as usize],
-            session_id: self.session_of(client),
+            session_id: self.session_of(client).into(),
             issued_at: Some(self.now().wall.secs()),
             expires_at: 4_000_000_000,
         }

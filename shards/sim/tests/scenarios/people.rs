@@ -489,24 +489,53 @@ fn a_refused_status_and_block_fail_for_good() {
     assert_eq!(rig.ask(ada, "block_user", &of(2))["type"], "user_blocked", "the next one goes through");
 }
 
+/// What of ada's last time seen is in the batches that are held.
+fn times_written(rig: &mut Rig) -> usize {
+    let mut writes = Vec::new();
+    while let Some((shard, batch)) = rig.batches.pop_front() {
+        let outcome = rig.store.apply(&batch);
+        writes.extend(batch.writes.iter().cloned());
+        rig.stored(shard, batch.writer, outcome);
+        rig.run();
+    }
+    writes.iter().filter(|write| matches!(write, Write::LastSeen { user_id: UserId(1), .. })).count()
+}
+
 #[test]
-fn the_last_connection_leaves_a_time_unless_there_is_more_to_write() {
-    for (most, expected) in [(16_384, true), (2, false)] {
-        let mut rig = Rig::new(1, |limits| limits.journal_ops_max = most);
+fn who_stays_away_leaves_a_time_unless_there_is_more_to_write() {
+    for (most, expected) in [(16_384, 1), (2, 0)] {
+        let mut rig = Rig::new(1, |limits| (limits.journal_ops_max, limits.heartbeat_us) = (most, 0));
         let (ada, bob) = (rig.connect(0, "ada"), rig.connect(0, "bob"));
+        close(&mut rig, ada);
+        rig.pass(4);
         rig.hold_batches = true;
         rig.say(bob, "update_status", r#"{"status":"away"}"#);
-        close(&mut rig, ada);
-        let mut writes = Vec::new();
-        while let Some((shard, batch)) = rig.batches.pop_front() {
-            let outcome = rig.store.apply(&batch);
-            writes.extend(batch.writes.iter().cloned());
-            rig.stored(shard, batch.writer, outcome);
-            rig.run();
-        }
-        let seen = writes.iter().any(|write| matches!(write, Write::LastSeen { user_id: UserId(1), .. }));
-        assert_eq!(seen, expected, "{most}: {writes:?}");
+        rig.pass(2);
+        let early = times_written(&mut rig);
+        assert_eq!(early, expected, "with room for {most}");
+        rig.pass(1);
+        assert_eq!(early + times_written(&mut rig), 1, "as soon as there is room");
     }
+}
+
+#[test]
+fn who_comes_back_at_once_is_written_nothing_of_and_a_drain_waits_for_nobody() {
+    let mut rig = Rig::new(1, |limits| limits.heartbeat_us = 0);
+    rig.hold_batches = true;
+    for _ in 0..3 {
+        let ada = rig.connect(0, "ada");
+        rig.pass(1);
+        close(&mut rig, ada);
+        rig.pass(3);
+    }
+    let ada = rig.connect(0, "ada");
+    rig.pass(8);
+    assert_eq!(times_written(&mut rig), 0);
+    close(&mut rig, ada);
+    rig.pass(1);
+    rig.input(0, veza_engine::Input::Drain { reconnect_after_ms: 0 });
+    rig.run();
+    assert_eq!(times_written(&mut rig), 1);
 }
 
 #[test]
