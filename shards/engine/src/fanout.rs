@@ -5,6 +5,8 @@ use std::io::IoSlice;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::memory::{block, items};
+
 /// One complete WebSocket frame (header and payload; server frames are not masked), encoded once. It crosses shards
 /// as this; within a shard its receivers share it through [`Frame`], without atomics.
 pub type FrameBytes = Arc<[u8]>;
@@ -116,6 +118,22 @@ impl Outbox {
             Queue::Empty => {}
             Queue::One(frame, class) => self.push(frame, class),
             Queue::Many(many) => many.into_iter().for_each(|(frame, class)| self.push(frame, class)),
+        }
+    }
+
+    /// Bytes that the queue takes, and this connection's share of its frames. Of a long queue the first frames stand for
+    /// all.
+    pub fn memory(&self) -> usize {
+        const LOOKED_AT: usize = 64;
+        let share = |frame: &Frame| block(frame.bytes().len() + 16) / Rc::strong_count(&frame.0);
+        match &self.queue {
+            Queue::Empty => 0,
+            Queue::One(frame, _) => share(frame),
+            Queue::Many(many) => {
+                let some: usize = many.iter().take(LOOKED_AT).map(|(frame, _)| share(frame)).sum();
+                let looked_at = many.len().clamp(1, LOOKED_AT);
+                items::<(Frame, FrameClass)>(many.capacity()) + 48 + some * many.len() / looked_at
+            }
         }
     }
 

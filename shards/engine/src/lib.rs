@@ -15,6 +15,7 @@ mod journal;
 mod journal_batch;
 pub mod limits;
 mod map;
+pub mod memory;
 pub mod peer;
 mod rate;
 mod room;

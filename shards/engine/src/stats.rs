@@ -1,5 +1,6 @@
 //! Counters and gauges of one shard; copied out by the edge for `/metrics`. Plain integers: one owner, no atomics.
 
+use crate::memory::Memory;
 use crate::time::Mono;
 use crate::wire::{CloseCode, CommandType, ErrorCode};
 
@@ -139,6 +140,8 @@ pub struct Stats {
     pub resumed_rooms: u64,
     /// The highest values of the queues above.
     pub peaks: Peaks,
+    /// As of the last [`crate::Shard::measure_memory`].
+    pub memory: Memory,
 }
 
 #[cfg(test)]

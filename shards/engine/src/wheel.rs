@@ -22,6 +22,11 @@ impl Wheel {
         Wheel { slots: vec![Vec::new(); SLOTS], current: now.0 / TICK_US, len: 0 }
     }
 
+    /// Bytes that it takes.
+    pub fn bytes(&self) -> usize {
+        self.slots.iter().map(|slot| crate::memory::items::<(u32, u32)>(slot.capacity())).sum()
+    }
+
     /// Enters (slot, generation) to come up at `due` or, if that is too far, earlier. Returns when.
     pub fn insert(&mut self, entry: (u32, u32), due: Mono) -> Mono {
         let tick = due.0.div_ceil(TICK_US).clamp(self.current + 1, self.current + SLOTS as u64 - 1);

@@ -297,6 +297,7 @@ impl<E: Edge> Pump<E> {
     }
 
     fn report(&mut self) -> Report {
+        self.shard.measure_memory();
         let mut runtime = self.stats.clone();
         runtime.cpu_us = clock::thread_cpu_us();
         for call in Call::ALL {

@@ -116,7 +116,7 @@ const fn whole(
 const SECOND_US: f64 = 1e6;
 
 /// What is in a shard now.
-const STATE: [Metric; 15] = [
+const STATE: [Metric; 16] = [
     gauge("veza_shard_up", "1 for each shard that answered this scrape", |_| 1.0),
     gauge("veza_connections", "Open WebSocket connections", |r| r.engine.connections as f64),
     gauge("veza_connections_authenticated", "Connections that have authenticated", |r| r.engine.authenticated as f64),
@@ -142,6 +142,26 @@ const STATE: [Metric; 15] = [
         help: "The most that a queue held at once: since the start, or in the last 30 to 60 seconds (recent)",
         source: Source::Family2(["queue", "window"], high_water),
     },
+    family(
+        "veza_memory_bytes",
+        Kind::Gauge,
+        "Memory of the shard's state by kind, counted or estimated",
+        "kind",
+        |r| {
+            let (memory, own) = (&r.engine.memory, r.engine.journal_bytes);
+            let kinds = [
+                ("sessions", memory.sessions),
+                ("outboxes", memory.outboxes),
+                ("rooms", memory.rooms),
+                ("rings", memory.rings),
+                ("users", memory.users),
+                ("identities", memory.identities),
+                ("journal", own),
+                ("sockets", r.runtime.socket_bytes),
+            ];
+            kinds.map(|(kind, bytes)| (kind.into(), bytes as f64)).into()
+        },
+    ),
     gauge("veza_turn_longest_seconds", "The longest turn since the start", |r| {
         r.runtime.turn_us_max as f64 / SECOND_US
     }),

@@ -11,6 +11,7 @@ mod enter;
 mod history;
 mod lookup;
 mod members;
+mod memory;
 mod mentions;
 mod pins;
 mod presence;

@@ -44,6 +44,11 @@ pub(super) struct Online {
 }
 
 impl Online {
+    /// Bytes that it takes; what users share with their homes is not in it.
+    pub(super) fn memory(&self) -> usize {
+        crate::memory::table(&self.users) + crate::memory::table(&self.dirty) + crate::memory::table(&self.pushed)
+    }
+
     /// Users, whether others may see them or not: what a push costs.
     pub(super) fn len(&self) -> usize {
         self.users.len()

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use super::recent::Recent;
 use crate::id::{Seq, UserId};
 use crate::limits::Limits;
+use crate::memory::items;
 use crate::store::EventKind;
 use crate::time::WallMs;
 
@@ -72,6 +73,12 @@ impl Ring {
             change(event);
             self.bytes += event.frame.len();
         }
+    }
+
+    /// Bytes that it takes. Each frame is a block of its own, with the counts of those who share it.
+    pub fn memory(&self) -> usize {
+        const FRAME: usize = 16 + 16;
+        self.bytes + self.events.len() * FRAME + items::<Recent>(self.events.capacity())
     }
 
     /// The position of the oldest event here; the head's successor if there is none.

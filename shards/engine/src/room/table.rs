@@ -27,6 +27,8 @@ pub struct Rooms {
     held: Vec<RoomId>,
     /// What retention has removed while the room was being read: the answer may be from before.
     floors: Map<RoomId, Seq>,
+    /// What the next report of the memory looks at.
+    pub(super) cursor: crate::memory::Cursor,
 }
 
 #[derive(Debug)]

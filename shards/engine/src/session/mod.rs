@@ -6,6 +6,7 @@ mod command;
 mod deliver;
 mod http;
 mod lifecycle;
+mod memory;
 mod presence;
 mod stream;
 mod timers;
@@ -184,6 +185,7 @@ pub struct Sessions {
     overfull: Vec<u32>,
     next_ticket: u64,
     drain: Option<timers::Drain>,
+    cursors: memory::Cursors,
 }
 
 impl Sessions {
@@ -204,6 +206,7 @@ impl Sessions {
             overfull: Vec::new(),
             next_ticket: 0,
             drain: None,
+            cursors: memory::Cursors::default(),
         }
     }
 

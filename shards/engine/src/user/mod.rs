@@ -4,6 +4,7 @@
 mod block;
 mod change;
 mod create;
+mod memory;
 mod presence;
 mod query;
 
@@ -84,6 +85,8 @@ pub struct Users {
     profiles_wanted: VecDeque<UserId>,
     /// Users whose first block is committed, and its conversations could not be read; at most one per waiting block.
     blocks_untold: Vec<UserId>,
+    /// What the next report of the memory looks at.
+    cursor: crate::memory::Cursor,
 }
 
 /// A command with what its session says.

@@ -12,6 +12,7 @@ use super::{User, Users};
 use crate::core::{Core, LoadFor, body};
 use crate::fanout::FrameBytes;
 use crate::id::{ConnId, RoomId, ShardId, UserId};
+use crate::memory::{block, items};
 use crate::peer::{Caller, Origin, PeerMessage, Presence, ReplyBody, StatusPage};
 use crate::room::{ask_status, presence_frame};
 use crate::store::{CONTACTS_MAX, Load, LoadError, Loaded, Profile};
@@ -58,6 +59,18 @@ struct Left {
 }
 
 impl Shown {
+    /// Bytes that it takes.
+    pub(super) fn memory(&self) -> usize {
+        let profile = self.profile.as_deref().map_or(0, |profile| {
+            let others: usize = profile.contacts.iter().map(|(_, users)| items::<UserId>(users.capacity())).sum();
+            block(size_of::<Profile>())
+                + items::<UserId>(profile.blocks.capacity())
+                + items::<(RoomId, Vec<UserId>)>(profile.contacts.capacity())
+                + others
+        });
+        profile + self.presence.as_ref().map_or(0, |_| block(size_of::<Presence>() + 16))
+    }
+
     /// Something is under way: the user stays in memory.
     pub(super) fn is_busy(&self) -> bool {
         self.is_listed || self.left.is_some() || self.loading.is_some()
