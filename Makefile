@@ -21,7 +21,7 @@ build:
 test: rust-test sim-test browser-test
 
 rust-test:
-	.ci/tools postgresql
+	.ci/tools postgresql prometheus
 	$(CARGO) test --workspace --exclude veza-sim
 
 # The guarantees, checked after every step in virtual time, with fixed seeds: a red run is red again.

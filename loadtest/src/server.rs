@@ -277,8 +277,12 @@ impl Drop for Server {
     }
 }
 
-/// A shell that waits for the end of this process, then ends the server and removes its files.
-fn spawn_watchdog(dir: &Path) -> (Child, ChildStdin) {
+/// A shell that kills the process that `dir/pid` names and removes `dir` once the other end of its input is gone, by whatever way this
+/// process ended.
+///
+/// # Panics
+/// Without a shell.
+pub fn spawn_watchdog(dir: &Path) -> (Child, ChildStdin) {
     let script = "trap '' INT HUP; cat >/dev/null; read -r pid <\"$0/pid\" || [ -n \"$pid\" ] && kill -9 \"$pid\"; rm -rf \"$0\"";
     let mut shell = Command::new("sh");
     shell.args(["-c", script]).arg(dir).stdin(Stdio::piped()).process_group(0);

@@ -8,7 +8,7 @@ use crate::journal::Journal;
 use crate::limits::Limits;
 use crate::map::Map;
 use crate::peer::{Caller, Origin, PeerMessage, Reply, ReplyBody, SubChange};
-use crate::stats::Stats;
+use crate::stats::{Bounds, Stats};
 use crate::store::Load;
 use crate::time::Now;
 use crate::wire::{CommandError, ErrorCode};
@@ -184,7 +184,7 @@ impl Core {
             loads: Map::default(),
             next_load: 0,
             journal: Journal::new(config.limits.lanes, first_lane, config.writer_epoch),
-            stats: Stats::default(),
+            stats: Stats { bounds: bounds(&config.limits), ..Stats::default() },
             rng: Rng::new(config.seed),
             draining: false,
             limits: config.limits.clone(),
@@ -260,6 +260,16 @@ impl Core {
         error.error_id = Some(error_id);
         error.final_outcome = final_outcome;
         Box::new(error)
+    }
+}
+
+fn bounds(limits: &Limits) -> Bounds {
+    Bounds {
+        journal_ops: limits.journal_ops_max as u64,
+        journal_bytes: limits.journal_bytes_max as u64,
+        loads: limits.loads_max as u64,
+        outbox_bytes: limits.outbox_shard_bytes as u64,
+        peer_waiting: limits.peer_queue_max as u64,
     }
 }
 

@@ -4,6 +4,8 @@
 use std::collections::VecDeque;
 use std::ops::Index;
 
+use crate::memory::{block, items};
+
 /// A [`VecDeque`] that owns memory only while something is in it.
 #[derive(Debug)]
 #[allow(clippy::box_collection)] // the box is the point: empty, it is one word
@@ -19,6 +21,12 @@ impl<T> Few<T> {
     /// How many there are.
     pub fn len(&self) -> usize {
         self.0.as_ref().map_or(0, |queue| queue.len())
+    }
+
+    /// Bytes that it owns.
+    pub fn memory(&self) -> usize {
+        let of = |queue: &VecDeque<T>| block(size_of::<VecDeque<T>>()) + items::<T>(queue.capacity());
+        self.0.as_deref().map_or(0, of)
     }
 
     /// Nothing waits.

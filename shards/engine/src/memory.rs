@@ -58,7 +58,7 @@ impl Cursor {
         things: impl Iterator<Item = T>,
         bytes: impl Fn(T) -> [usize; N],
     ) -> [u64; N] {
-        if self.0 >= count || count <= SAMPLE_MAX {
+        if self.0 >= count {
             self.0 = 0;
         }
         let (mut seen, mut sums) = (0u64, [0u64; N]);
@@ -66,7 +66,7 @@ impl Cursor {
             seen += 1;
             sums.iter_mut().zip(bytes(thing)).for_each(|(sum, bytes)| *sum += bytes as u64);
         }
-        self.0 += SAMPLE_MAX;
+        self.0 = if count > SAMPLE_MAX { self.0 + SAMPLE_MAX } else { 0 };
         sums.map(|sum| if seen == 0 { 0 } else { (u128::from(sum) * count as u128 / u128::from(seen)) as u64 })
     }
 }

@@ -75,6 +75,21 @@ pub struct Peaks {
     pub peer_waiting: Peak,
 }
 
+/// What the queues of a shard take at most.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bounds {
+    /// Of [`Stats::journal_ops`].
+    pub journal_ops: u64,
+    /// Of [`Stats::journal_bytes`].
+    pub journal_bytes: u64,
+    /// Of [`Stats::loads`].
+    pub loads: u64,
+    /// Of [`Stats::outbox_bytes`].
+    pub outbox_bytes: u64,
+    /// Of [`Stats::peer_waiting`], for one other shard.
+    pub peer_waiting: u64,
+}
+
 /// A count for each type of command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PerCommand(pub [u64; CommandType::ALL.len()]);
@@ -140,6 +155,8 @@ pub struct Stats {
     pub resumed_rooms: u64,
     /// The highest values of the queues above.
     pub peaks: Peaks,
+    /// Of the queues above.
+    pub bounds: Bounds,
     /// As of the last [`crate::Shard::measure_memory`].
     pub memory: Memory,
 }

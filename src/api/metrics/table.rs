@@ -116,7 +116,7 @@ const fn whole(
 const SECOND_US: f64 = 1e6;
 
 /// What is in a shard now.
-const STATE: [Metric; 16] = [
+const STATE: [Metric; 17] = [
     gauge("veza_shard_up", "1 for each shard that answered this scrape", |_| 1.0),
     gauge("veza_connections", "Open WebSocket connections", |r| r.engine.connections as f64),
     gauge("veza_connections_authenticated", "Connections that have authenticated", |r| r.engine.authenticated as f64),
@@ -142,6 +142,23 @@ const STATE: [Metric; 16] = [
         help: "The most that a queue held at once: since the start, or in the last 30 to 60 seconds (recent)",
         source: Source::Family2(["queue", "window"], high_water),
     },
+    family(
+        "veza_queue_limit",
+        Kind::Gauge,
+        "What a queue takes at most, in the unit of veza_high_water",
+        "queue",
+        |r| {
+            let bounds = &r.engine.bounds;
+            let queues = [
+                ("journal_operations", bounds.journal_ops),
+                ("journal_bytes", bounds.journal_bytes),
+                ("loads", bounds.loads),
+                ("outbox_bytes", bounds.outbox_bytes),
+                ("peer_queue", bounds.peer_waiting),
+            ];
+            queues.map(|(queue, most)| (queue.into(), most as f64)).into()
+        },
+    ),
     family(
         "veza_memory_bytes",
         Kind::Gauge,

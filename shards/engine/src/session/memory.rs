@@ -43,12 +43,12 @@ impl Sessions {
 /// Of the session, and of its outbox.
 fn session_bytes(session: &Session) -> [usize; 2] {
     let user = match &session.phase {
-        Phase::Ready(user) => {
-            block(size_of::<SessionUser>()) + block(user.session_id.len()) + block(user.subject.len())
-        }
+        // The subject is counted with the identities.
+        Phase::Ready(user) => block(size_of::<SessionUser>()) + block(user.session_id.len() + 16),
         Phase::Authenticating(_) => block(256),
         Phase::Anonymous | Phase::Verifying => 0,
     };
-    let own = block(size_of::<Session>()) + items::<Sub>(session.subs.capacity()) + user;
+    let queues = session.resumes.memory() + session.deferred.memory();
+    let own = block(size_of::<Session>()) + items::<Sub>(session.subs.capacity()) + user + queues;
     [own, session.outbox.memory()]
 }

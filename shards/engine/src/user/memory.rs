@@ -1,6 +1,6 @@
 //! The memory of users, for [`crate::memory`].
 
-use super::{Blocking, Creation, User, UserConn, UserOp, Users};
+use super::{User, UserConn, Users};
 use crate::memory::{Memory, block, items, table};
 
 impl Users {
@@ -13,10 +13,8 @@ impl Users {
 }
 
 fn user_bytes(user: &User) -> usize {
-    let sessions: usize = user.conns.iter().map(|conn| block(conn.session_id.len())).sum();
-    let queues = items::<Creation>(user.creations.capacity())
-        + items::<Blocking>(user.blockings.capacity())
-        + items::<UserOp>(user.pending.capacity());
-    let conns = items::<UserConn>(user.conns.capacity()) + sessions;
+    let queues = user.creations.memory() + user.blockings.memory() + user.pending.memory();
+    // The names of their sessions belong to the sessions.
+    let conns = items::<UserConn>(user.conns.capacity());
     block(size_of::<User>()) + block(user.username.len() + 16) + conns + queues + user.shown.memory()
 }
