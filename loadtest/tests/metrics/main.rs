@@ -194,12 +194,24 @@ async fn hostile_input_makes_no_series() {
     assert!(before.len() < 1500, "{} series", before.len());
 }
 
+/// The data of the reply; a machine that is too slow for the store's patience gets another try.
+async fn surely(client: &mut Client, command: &str, data: Value) -> Value {
+    for _ in 0..20 {
+        match client.call(command, data.clone()).await {
+            Ok(reply) => return reply.data,
+            Err(error) => println!("{command}: {error:?}"),
+        }
+    }
+    panic!("{command} was refused again and again");
+}
+
 /// What is known by kind explains most of what idle clients in rooms cost the process.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn memory_by_kind_is_of_the_order_of_what_the_process_takes() {
-    const CLIENTS: usize = 400;
+    const CLIENTS: usize = 300;
     const ROOMS: u64 = 20;
-    let server = Server::start(Options::unlimited());
+    // Nobody answers pings here.
+    let server = Server::start(Options::unlimited().and(&[("server.heartbeat_interval", "5m")]));
     let look = || {
         tokio::task::block_in_place(|| {
             let of = series(&metrics(server.addr()));
@@ -217,10 +229,10 @@ async fn memory_by_kind_is_of_the_order_of_what_the_process_takes() {
     let mut owner = Client::connect(server.addr(), &server.token("owner")).await.expect("in");
     let mut rooms = Vec::new();
     for _ in 0..ROOMS {
-        let room = owner.ok("create_room", json!({"name": "a room"})).await["room"]["room_id"].clone();
-        for _ in 0..100 {
+        let room = surely(&mut owner, "create_room", json!({"name": "a room"})).await["room"]["room_id"].clone();
+        for _ in 0..50 {
             let message = json!({"room_id": room, "content": "x".repeat(1000)});
-            owner.ok("send_message", message).await;
+            surely(&mut owner, "send_message", message).await;
         }
         rooms.push(room);
     }
@@ -229,7 +241,7 @@ async fn memory_by_kind_is_of_the_order_of_what_the_process_takes() {
     for number in 0..CLIENTS {
         let mut client = Client::connect(server.addr(), &server.token(&format!("user-{number}"))).await.expect("in");
         let room = &rooms[number % rooms.len()];
-        client.ok("join_room", json!({"room_id": room})).await;
+        surely(&mut client, "join_room", json!({"room_id": room})).await;
         clients.push(client);
     }
     let after = look();
@@ -240,7 +252,7 @@ async fn memory_by_kind_is_of_the_order_of_what_the_process_takes() {
         assert!((50.0..6000.0).contains(&each), "{what}: {each} bytes each");
     }
     let rings = after.0[3];
-    assert!((2e6..8e6).contains(&rings), "2,000 events of 1,000 bytes take {rings}");
+    assert!((1e6..4e6).contains(&rings), "1,000 events of 1,000 bytes take {rings}");
     let all = after.0[6];
-    assert!(all > 2.5e6 && all < after.1, "{all} bytes are known of {} resident", after.1);
+    assert!(all > 1.5e6 && all < after.1, "{all} bytes are known of {} resident", after.1);
 }

@@ -7,7 +7,7 @@ impl Users {
     /// Adds what users take.
     pub fn measure(&mut self, memory: &mut Memory) {
         let users = self.map.values();
-        let [users] = self.cursor.estimate(self.map.len(), users, |user: &Box<User>| [user_bytes(user)]);
+        let [users] = self.cursor.estimate(self.map.len(), users, |user| [user_bytes(user)]);
         memory.users = users + table(&self.map) as u64;
     }
 }
