@@ -15,6 +15,7 @@ mod journal_batch;
 pub mod limits;
 mod map;
 pub mod peer;
+pub mod prefetch;
 mod rate;
 mod room;
 mod session;

@@ -284,6 +284,9 @@ impl<E: Edge> Pump<E> {
             }
             self.send_peers();
             while let Some(id) = self.shard.next_touched() {
+                if let Some(next) = self.shard.peek_touched() {
+                    self.sockets.prefetch(next);
+                }
                 self.flush(id);
                 more = true;
             }

@@ -1,6 +1,6 @@
 //! Connections come and go.
 
-use super::{Phase, Session, Sessions, SubState, command_rate};
+use super::{Phase, Session, Sessions, SubState, Touch, command_rate};
 use crate::core::Core;
 use crate::effect::Effect;
 use crate::fanout::Outbox;
@@ -24,7 +24,7 @@ impl Sessions {
             conn,
             phase: Phase::Anonymous,
             outbox: Outbox::default(),
-            touched: false,
+            touch: Touch::No,
             paused: false,
             inflight: 0,
             subscribing: 0,
@@ -127,7 +127,7 @@ impl Sessions {
         for slot in std::mem::take(&mut self.overfull) {
             let Some(session) = self.slots[slot as usize].as_deref() else { continue };
             let waiting = session.outbox.push_bytes();
-            if session.touched && waiting > most && waiting <= 2 * most {
+            if session.touch != Touch::No && waiting > most && waiting <= 2 * most {
                 // The socket has not been offered this turn's frames: what comes in one burst is not slowness.
                 self.overfull.push(slot);
             } else if waiting > most {
