@@ -18,6 +18,7 @@ pub mod limits;
 mod map;
 pub mod memory;
 pub mod peer;
+pub mod prefetch;
 mod rate;
 mod room;
 mod session;

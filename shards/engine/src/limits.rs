@@ -73,6 +73,11 @@ pub struct Limits {
     pub ring_events: usize,
     /// Bytes of recent events kept in memory per room.
     pub ring_bytes: usize,
+    /// A shard that has at least so many sockets to write lets the events of a room wait for those that are just being
+    /// committed behind them, so that each socket is written once for all.
+    pub hold_writes_min: usize,
+    /// Microseconds that they wait at most.
+    pub hold_us: u64,
     /// Events in one replay page.
     pub replay_page_events: u32,
     /// Bytes of a replay waiting for a connection at which the next page is asked for.
@@ -124,6 +129,8 @@ impl Default for Limits {
             room_waiting_max: 32_768,
             ring_events: 256,
             ring_bytes: 256 << 10,
+            hold_writes_min: 256,
+            hold_us: 4000,
             replay_page_events: 256,
             replay_low_bytes: 64 << 10,
             room_idle_us: 300_000_000,

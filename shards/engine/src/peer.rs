@@ -211,8 +211,8 @@ pub enum PeerMessage {
     // --- room's home → connection's shard
     /// An answer.
     Reply(Box<Reply>),
-    /// A sequenced event for this shard's subscribers.
-    Event { room_id: RoomId, seq: Seq, frame: FrameBytes },
+    /// A sequenced event for this shard's subscribers; `more`: another one of the room follows as soon as it is committed.
+    Event { room_id: RoomId, seq: Seq, frame: FrameBytes, more: bool },
     /// An ephemeral push for this shard's subscribers; may be dropped. Connections of the users in `except` (ascending,
     /// mostly empty) do not get it.
     Ephemeral { room_id: RoomId, frame: FrameBytes, except: Arc<[UserId]> },

@@ -200,6 +200,11 @@ impl Shard {
         self.sessions.next_touched()
     }
 
+    /// Who comes next: the caller can have its memory fetched.
+    pub fn peek_touched(&self) -> Option<ConnId> {
+        self.sessions.peek_touched()
+    }
+
     /// The frames that wait for a connection; `None` if the engine does not know it (any more).
     pub fn outbox(&self, conn: ConnId) -> Option<&Outbox> {
         self.sessions.outbox(conn)
@@ -222,6 +227,23 @@ impl Shard {
     /// Between `Effect::Pause` and `Effect::Resume` of this connection.
     pub fn is_paused(&self, conn: ConnId) -> bool {
         self.sessions.is_paused(conn)
+    }
+
+    /// Lets `write` write from a connection's outbox, in place of [`Shard::outbox`] and [`Shard::wrote`]; it answers how
+    /// many bytes are out. Whether more waits now; `None`: nothing did.
+    ///
+    /// # Errors
+    /// Those of `write`.
+    pub fn write_out<E>(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        write: impl FnOnce(&Outbox) -> Result<usize, E>,
+    ) -> Option<Result<bool, E>> {
+        self.core.now = now;
+        let result = self.sessions.write_out(&mut self.core, conn, write);
+        self.loop_back();
+        result
     }
 
     /// Appends a control frame of the gateway's (a pong) to the outbox, at a frame boundary.
@@ -274,9 +296,9 @@ impl Shard {
         &self.core.stats
     }
 
-    /// Nothing is in the journal or in flight: after a drain, the process may end.
+    /// Nothing is in the journal, in flight or held: after a drain, the process may end.
     pub fn is_quiet(&self) -> bool {
-        self.core.journal.is_quiet()
+        self.core.journal.is_quiet() && !self.sessions.is_holding()
     }
 
     /// The bounds in force.

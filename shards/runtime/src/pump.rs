@@ -355,6 +355,9 @@ impl<E: Edge> Pump<E> {
             }
             let mut writes = false;
             while let Some(id) = self.shard.next_touched() {
+                if let Some(next) = self.shard.peek_touched() {
+                    self.sockets.prefetch(next);
+                }
                 self.flush(id);
                 writes = true;
             }

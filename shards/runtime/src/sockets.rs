@@ -6,6 +6,7 @@ use std::collections::BinaryHeap;
 
 use socket2::Socket;
 use veza_engine::id::{ConnId, ShardId};
+use veza_engine::prefetch::prefetch;
 
 use crate::edge::End;
 use crate::poller::{Interest, Token};
@@ -81,6 +82,14 @@ impl<C> Sockets<C> {
     pub fn get_mut(&mut self, id: ConnId) -> Option<&mut Open<C>> {
         let slot = self.slots.get_mut(id.slot as usize)?;
         if slot.generation == id.generation { slot.open.as_mut() } else { None }
+    }
+
+    /// Has its memory fetched: it is needed soon.
+    pub fn prefetch(&self, id: ConnId) {
+        if let Some(slot) = self.slots.get(id.slot as usize) {
+            prefetch(&slot.generation);
+            prefetch(&slot.open);
+        }
     }
 
     /// Takes it out.

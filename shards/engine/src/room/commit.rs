@@ -249,6 +249,8 @@ impl Room {
         let frame = self.remember(record);
         core.stats.events += 1;
         self.since_checkpoint += 1;
+        // What waits here leaves with the next batch: its event follows in about the time of a commit.
+        let more = self.pending.back().is_some_and(|op| matches!(op.kind, OpKind::Send(_) | OpKind::Change(_)));
         match self.meta.kind {
             RoomKind::Room => {
                 for (shard, count) in self.shard_subs.iter().enumerate() {
@@ -257,6 +259,7 @@ impl Room {
                             room_id: record.row.room_id,
                             seq: record.row.seq,
                             frame: frame.clone(),
+                            more,
                         };
                         core.send(ShardId(shard as u16), event);
                     }

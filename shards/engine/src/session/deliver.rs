@@ -1,14 +1,17 @@
 //! Replies and pushes on their way out.
 
-use super::{Phase, Sessions, SubState};
+use super::{Phase, Sessions, SubState, Touch};
 use crate::core::{Core, error, store_unavailable};
 use crate::deflate::{Forms, Window};
-use crate::fanout::{Frame, FrameBytes, FrameClass};
+use crate::fanout::{Frame, FrameBytes, FrameClass, Outbox};
 use crate::id::{ConnId, RoomId, Seq, UserId};
 use crate::peer::{Asker, PeerMessage, Reply, ResumeVerdict, SubChange};
 use crate::wire::encode::push_frame;
 use crate::wire::json::{Object, object};
 use crate::wire::{CloseCode, CommandError, ErrorCode};
+
+/// Sessions by which a fan-out asks for memory ahead.
+const AHEAD: usize = 6;
 
 impl Sessions {
     /// An answer for a connection or an HTTP request of this shard.
@@ -51,8 +54,9 @@ impl Sessions {
         self.relax(core, conn);
     }
 
-    /// A sequenced event: to all live subscriptions of the room.
-    pub fn event(&mut self, core: &mut Core, room_id: RoomId, seq: Seq, bytes: FrameBytes) {
+    /// A sequenced event: to all live subscriptions of the room. `more`: another one is just being committed; where much
+    /// is to be written anyway, this one waits for it, so that both leave in one write.
+    pub fn event(&mut self, core: &mut Core, room_id: RoomId, seq: Seq, bytes: FrameBytes, more: bool) {
         let Some(room) = self.rooms.get_mut(&room_id) else { return };
         room.last = room.last.max(seq);
         let (mut forms, len) = (Forms::new(bytes), room.live.len() as u64);
@@ -60,7 +64,15 @@ impl Sessions {
         core.stats.deliveries += len;
         let plain_len = forms.plain().bytes().len();
         core.stats.outbox_bytes += len * plain_len as u64;
-        for &slot in &room.live {
+        let hold = more && self.touched.len() + self.held.len() + room.live.len() >= core.limits.hold_writes_min;
+        if hold {
+            self.held_until.get_or_insert(core.now.mono.after(core.limits.hold_us));
+        }
+        for (place, &slot) in room.live.iter().enumerate() {
+            let ahead = room.live.get(place + AHEAD).and_then(|slot| self.slots[*slot as usize].as_deref());
+            if let Some(session) = ahead {
+                session.prefetch();
+            }
             let session = self.slots[slot as usize].as_deref_mut().expect("listed sessions exist");
             let frame = match session.window {
                 Window::NONE => forms.plain(),
@@ -71,9 +83,16 @@ impl Sessions {
                 }
             };
             session.outbox.push(frame.clone(), FrameClass::Push);
-            if !session.touched {
-                session.touched = true;
-                self.touched.push_back(session.conn);
+            match session.touch {
+                Touch::No if hold => {
+                    session.touch = Touch::Held;
+                    self.held.push(session.conn);
+                }
+                Touch::No | Touch::Held if !hold => {
+                    session.touch = Touch::Queued;
+                    self.touched.push_back(session.conn);
+                }
+                Touch::No | Touch::Held | Touch::Queued => {}
             }
             if session.outbox.push_bytes() > most {
                 self.overfull.push(slot);
@@ -100,8 +119,8 @@ impl Sessions {
             let frame = forms.of(core, session.window);
             core.stats.outbox_bytes += frame.bytes().len() as u64;
             session.outbox.push(frame.clone(), FrameClass::Push);
-            if !session.touched {
-                session.touched = true;
+            if session.touch == Touch::No {
+                session.touch = Touch::Queued;
                 self.touched.push_back(session.conn);
             }
         }
@@ -231,18 +250,34 @@ impl Sessions {
 
     /// Bytes of a connection's outbox are written.
     pub fn wrote(&mut self, core: &mut Core, conn: ConnId, bytes: usize) {
+        let _ = self.write_out(core, conn, |_| Ok::<usize, std::convert::Infallible>(bytes));
+    }
+
+    /// See [`crate::Shard::write_out`].
+    pub fn write_out<E>(
+        &mut self,
+        core: &mut Core,
+        conn: ConnId,
+        write: impl FnOnce(&Outbox) -> Result<usize, E>,
+    ) -> Option<Result<bool, E>> {
         let low = core.limits.replay_low_bytes;
-        let Some(session) = self.get(conn) else { return };
+        let session = self.get(conn).filter(|session| !session.outbox.is_empty())?;
+        let bytes = match write(&session.outbox) {
+            Ok(bytes) => bytes,
+            Err(error) => return Some(Err(error)),
+        };
         let before = session.outbox.push_bytes() + session.outbox.reply_bytes();
         core.stats.frames_written += session.outbox.advance(bytes);
         let after = session.outbox.push_bytes() + session.outbox.reply_bytes();
         core.stats.outbox_bytes = core.stats.outbox_bytes.saturating_sub((before - after) as u64);
+        let (more, paused) = (!session.outbox.is_empty(), session.paused);
         if session.catching > 0 && session.outbox.reply_bytes() < low {
             self.catch_up_all(core, conn);
         }
-        if self.get(conn).is_some_and(|session| session.paused) {
+        if paused {
             self.relax(core, conn);
         }
+        Some(Ok(more))
     }
 
     /// Answers what came over HTTP, or refuses it (for tests of the edges: never silently dropped).

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::id::UserId;
 use crate::input::Identity;
 use crate::map::Set;
+use crate::memory::{block, set_table};
 use crate::peer::Caller;
 use crate::store::UserRow;
 use crate::time::{Mono, SECOND_US};
@@ -107,6 +108,27 @@ impl Identities {
         if self.known.len() < self.known.capacity() / 8 {
             self.known.shrink_to(2 * self.known.len());
         }
+    }
+}
+
+impl Identities {
+    /// How many are known.
+    pub(super) fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// What each of them owns, bytes.
+    pub(super) fn each_bytes(&self) -> impl Iterator<Item = usize> {
+        self.known.iter().map(|Entry(known)| {
+            // The counters of a shared value are two words.
+            let names = block(known.username.len() + 16) + block(known.subject.len());
+            block(size_of::<Known>() + 16) + names + known.claim.as_ref().map_or(0, |claim| block(claim.len()))
+        })
+    }
+
+    /// What the table takes, bytes.
+    pub(super) fn table_bytes(&self) -> usize {
+        set_table(&self.known)
     }
 }
 

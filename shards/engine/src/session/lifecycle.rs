@@ -1,6 +1,6 @@
 //! Connections come and go.
 
-use super::{Phase, Session, Sessions, SubState, command_rate};
+use super::{Phase, Session, Sessions, SubState, Touch, command_rate};
 use crate::core::Core;
 use crate::deflate::Window;
 use crate::effect::Effect;
@@ -26,7 +26,7 @@ impl Sessions {
             conn,
             phase: Phase::Anonymous,
             outbox: Outbox::default(),
-            touched: false,
+            touch: Touch::No,
             paused: false,
             window,
             inflight: 0,
@@ -130,7 +130,7 @@ impl Sessions {
         for slot in std::mem::take(&mut self.overfull) {
             let Some(session) = self.slots[slot as usize].as_deref() else { continue };
             let waiting = session.outbox.push_bytes();
-            if session.touched && waiting > most && waiting <= 2 * most {
+            if session.touch != Touch::No && waiting > most && waiting <= 2 * most {
                 // The socket has not been offered this turn's frames: what comes in one burst is not slowness.
                 self.overfull.push(slot);
             } else if waiting > most {

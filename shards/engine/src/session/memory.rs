@@ -24,19 +24,17 @@ impl Sessions {
             .cursors
             .rooms
             .estimate(self.rooms.len(), rooms, |room: &LocalRoom| [items::<u32>(room.live.capacity())]);
-        let keys = self.identities.iter();
-        let [identities] = self.cursors.identities.estimate(self.identities.len(), keys, |(key, known)| {
-            [block(key.len()) + block(known.username.len() + 16) + known.claim.as_ref().map_or(0, |c| block(c.len()))]
-        });
+        let known = self.identities.each_bytes();
+        let [identities] = self.cursors.identities.estimate(self.identities.len(), known, |bytes| [bytes]);
         let tables = items::<Option<Box<Session>>>(self.slots.capacity())
             + table(&self.rooms)
-            + items::<ConnId>(self.touched.capacity())
+            + items::<ConnId>(self.touched.capacity() + self.held.capacity())
             + self.wheel.bytes();
         memory.sessions = sessions + rooms + tables as u64;
         let left_over: usize = self.left_over.values().map(Outbox::memory).sum();
         memory.outboxes = outboxes + (left_over + table(&self.left_over)) as u64;
-        memory.identities =
-            identities + (table(&self.identities) + table(&self.revoked_sessions) + table(&self.revoked_users)) as u64;
+        memory.identities = identities
+            + (self.identities.table_bytes() + table(&self.revoked_sessions) + table(&self.revoked_users)) as u64;
     }
 }
 

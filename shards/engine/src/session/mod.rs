@@ -24,6 +24,7 @@ use crate::id::{ConnId, RoomId, Seq, UserId};
 use crate::input::Identity;
 use crate::map::Map;
 use crate::peer::{Caller, Presence, ReplyBody};
+use crate::prefetch::prefetch;
 use crate::rate::{Bucket, MinuteCount, Rate};
 use crate::time::{Mono, WallMs};
 use crate::wheel::Wheel;
@@ -115,7 +116,7 @@ struct Session {
     conn: ConnId,
     phase: Phase,
     outbox: Outbox,
-    touched: bool,
+    touch: Touch,
     paused: bool,
     /// Whether it takes compressed frames.
     window: Window,
@@ -143,6 +144,13 @@ impl Session {
         self.faults.get_or_insert_default()
     }
 
+    /// Has what a delivery needs fetched.
+    fn prefetch(&self) {
+        prefetch(&self.conn);
+        prefetch(&self.outbox);
+        prefetch(&self.touch);
+    }
+
     /// Subscriptions to rooms; the replays of conversations count against no limit.
     fn subscribed(&self) -> usize {
         self.subs.iter().filter(|sub| !matches!(sub.state, SubState::Catching { until: Some(_), .. })).count()
@@ -152,6 +160,17 @@ impl Session {
     fn defers(&self) -> bool {
         matches!(self.phase, Phase::Verifying | Phase::Authenticating(_)) || !self.resumes.is_empty()
     }
+}
+
+/// Whether a session's frames are about to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Touch {
+    /// Nothing new waits.
+    No,
+    /// Soon: more is expected for the same socket.
+    Held,
+    /// At the end of the turn.
+    Queued,
 }
 
 /// A room as this shard's connections see it.
@@ -177,6 +196,9 @@ pub struct Sessions {
     revoked_sessions: Map<Box<str>, i64>,
     revoked_users: Map<UserId, i64>,
     touched: VecDeque<ConnId>,
+    /// Sessions that were held, some no more, and until when.
+    held: Vec<ConnId>,
+    held_until: Option<Mono>,
     wheel: Wheel,
     due: Vec<(u32, u32)>,
     parser: Parser,
@@ -199,6 +221,8 @@ impl Sessions {
             revoked_sessions: Map::default(),
             revoked_users: Map::default(),
             touched: VecDeque::new(),
+            held: Vec::new(),
+            held_until: None,
             wheel: Wheel::new(now),
             due: Vec::new(),
             parser: Parser::new(),
@@ -232,11 +256,43 @@ impl Sessions {
     pub fn next_touched(&mut self) -> Option<ConnId> {
         while let Some(conn) = self.touched.pop_front() {
             if let Some(session) = self.get(conn) {
-                session.touched = false;
+                session.touch = Touch::No;
+                self.look_ahead();
                 return Some(conn);
             }
         }
         None
+    }
+
+    /// Has the memory of the next session fetched that is touched: while this one is written, there is time.
+    fn look_ahead(&self) {
+        let next = self.touched.front().and_then(|next| self.slots.get(next.slot as usize)?.as_deref());
+        if let Some(session) = next {
+            session.prefetch();
+        }
+    }
+
+    /// Who is touched next, without taking it.
+    pub fn peek_touched(&self) -> Option<ConnId> {
+        self.touched.front().copied()
+    }
+
+    /// What is held is written with this turn.
+    fn release_held(&mut self) {
+        self.held_until = None;
+        let mut held = std::mem::take(&mut self.held);
+        for conn in held.drain(..) {
+            if let Some(session) = self.get(conn).filter(|session| session.touch == Touch::Held) {
+                session.touch = Touch::Queued;
+                self.touched.push_back(conn);
+            }
+        }
+        self.held = held; // keeps the allocation
+    }
+
+    /// Whether frames are held.
+    pub fn is_holding(&self) -> bool {
+        self.held_until.is_some()
     }
 
     /// Appends a frame for one connection, in the form that it takes.
@@ -261,8 +317,8 @@ impl Sessions {
             core.stats.outbox_bytes += frame.bytes().len() as u64;
         }
         session.outbox.push(frame, class);
-        if !session.touched {
-            session.touched = true;
+        if session.touch != Touch::Queued {
+            session.touch = Touch::Queued;
             self.touched.push_back(session.conn);
         }
         if session.outbox.push_bytes() > core.limits.outbox_bytes && class == FrameClass::Push {

@@ -30,11 +30,14 @@ impl Sessions {
     /// When the next deadline comes up.
     pub fn next_due(&self) -> Option<Mono> {
         let drain = self.drain.as_ref().map(|drain| drain.next);
-        self.wheel.next_due().into_iter().chain(drain).min()
+        self.wheel.next_due().into_iter().chain(drain).chain(self.held_until).min()
     }
 
     /// Handles all deadlines up to now.
     pub fn tick(&mut self, core: &mut Core) {
+        if self.held_until.is_some_and(|until| until <= core.now.mono) {
+            self.release_held();
+        }
         let mut due = std::mem::take(&mut self.due);
         self.wheel.take_due(core.now.mono, &mut due);
         for (slot, generation) in due.drain(..) {

@@ -51,7 +51,7 @@ impl Shard {
                 self.room_work(room_id, Work::Created { origin, caller, duplicate });
             }
             M::Reply(reply) => self.sessions.reply(core, *reply),
-            M::Event { room_id, seq, frame } => self.sessions.event(core, room_id, seq, frame),
+            M::Event { room_id, seq, frame, more } => self.sessions.event(core, room_id, seq, frame, more),
             M::Ephemeral { room_id, frame, except } => self.sessions.ephemeral(core, room_id, frame, &except),
             M::Resumed { conn, ticket, part, verdict } => self.sessions.resumed(core, conn, ticket, part, verdict),
             M::Replay { conn, room_id, frames, head: _, lost } => {

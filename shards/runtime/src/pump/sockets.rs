@@ -3,6 +3,7 @@
 use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use veza_engine::fanout::Outbox;
 use veza_engine::id::ConnId;
 
 use super::{LISTENER, Pump};
@@ -113,36 +114,39 @@ impl<E: Edge> Pump<E> {
     /// Writes what waits for a connection: the engine's frames, then the edge's own.
     pub(super) fn flush(&mut self, id: ConnId) {
         let Some(open) = self.sockets.get_mut(id) else { return };
-        let mut own_written = false;
-        let mut result = Ok(());
-        for round in 0..=WRITES_MAX {
-            if open.blocked || open.end.is_some() {
-                break;
+        let (mut own_written, mut result, mut left) = (false, Ok(()), WRITES_MAX);
+        while !open.blocked && open.end.is_none() {
+            let (socket, blocked, writer, stats) = (&open.socket, &mut open.blocked, &mut self.writer, &mut self.stats);
+            let mut offer = |outbox: &Outbox| -> io::Result<usize> {
+                if left == 0 {
+                    *blocked = true; // more than its share: the poller will find it writable in the next turn
+                    return Ok(0);
+                }
+                left -= 1;
+                let written = writer.write(socket, outbox)?;
+                stats.writes += 1;
+                stats.written_bytes += written.bytes as u64;
+                stats.blocked += u64::from(written.blocked);
+                *blocked = written.blocked;
+                Ok(written.bytes)
+            };
+            match self.shard.write_out(self.now, id, &mut offer) {
+                Some(Ok(true)) => continue,
+                Some(Ok(false)) | None => {}
+                Some(Err(error)) => {
+                    result = Err(error);
+                    break;
+                }
             }
-            let engine = self.shard.outbox(id).filter(|outbox| !outbox.is_empty());
-            let mut own = self.edge.outbox(&mut open.conn).filter(|outbox| !outbox.is_empty());
-            let Some(outbox) = engine.or(own.as_deref()) else { break };
-            if round == WRITES_MAX {
-                open.blocked = true; // more than its share: the poller will find it writable in the next turn
-                break;
-            }
-            let written = match self.writer.write(&open.socket, outbox) {
-                Ok(written) => written,
+            let Some(own) = self.edge.outbox(&mut open.conn).filter(|own| !own.is_empty()) else { break };
+            match offer(own) {
+                Ok(bytes) => self.stats.edge_frames += own.advance(bytes),
                 Err(error) => {
                     result = Err(error);
                     break;
                 }
-            };
-            self.stats.writes += 1;
-            self.stats.written_bytes += written.bytes as u64;
-            self.stats.blocked += u64::from(written.blocked);
-            if engine.is_some() {
-                self.shard.wrote(self.now, id, written.bytes);
-            } else if let Some(own) = own.as_mut() {
-                self.stats.edge_frames += own.advance(written.bytes);
-                own_written = own.is_empty();
             }
-            open.blocked = written.blocked;
+            own_written = own.is_empty();
         }
         let blocked = open.blocked;
         if result.is_err() {

@@ -122,7 +122,7 @@ impl World {
         let (room_id, seq) = (row.room_id, row.seq);
         for shard in 0..self.shards.len() {
             let now = self.now();
-            let message = PeerMessage::Event { room_id, seq, frame: frame.clone() };
+            let message = PeerMessage::Event { room_id, seq, frame: frame.clone(), more: false };
             self.shards[shard].handle(now, Input::Peer { from: ShardId(0), message });
             while let Some(conn) = self.shards[shard].next_touched() {
                 self.inspect(conn);

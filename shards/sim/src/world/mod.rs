@@ -118,6 +118,7 @@ fn limits(rng: &mut Rng) -> Limits {
         lanes: rng.between(1, 3) as u16,
         peer_queue_max: rng.between(16, 256) as usize,
         ring_events: rng.between(2, 32) as usize,
+        hold_writes_min: 2,
         replay_page_events: rng.between(1, 8) as u32,
         replay_low_bytes: 2048,
         room_idle_us: 2_000_000,

@@ -160,6 +160,8 @@ impl World {
     /// A client reads some of what waits for it.
     pub(super) fn read(&mut self, client: usize) {
         let Some(conn) = self.clients[client].conn else { return };
+        // Frames that are held may leave with others.
+        self.inspect(conn);
         let shard = usize::from(conn.shard.0);
         let Some(outbox) = self.shards[shard].outbox(conn) else { return };
         let mut slices = Vec::new();

@@ -2,6 +2,7 @@
 
 mod deleted;
 mod errors;
+mod holding;
 mod limits;
 mod people;
 mod races;
