@@ -56,8 +56,8 @@ section! {
         url: DatabaseUrl = DatabaseUrl::default();
         /// Connections for queries (SQLite: reader threads); those that write are counted by write_lanes.
         max_connections: u16 = 10, in 1..=1000;
-        /// Transactions that each shard may have under way at once, each of other rooms, with PostgreSQL each on a
-        /// connection of its own. SQLite writes one transaction at a time, whatever this says.
+        /// Batches that each shard may have under way at once, each of other rooms. PostgreSQL has so many connections
+        /// that write (on more than four cores more), each for the batches of several shards; SQLite has one.
         write_lanes: u16 = 2, in 1..=64;
         /// Time that a command waits for the database before it is answered STORE_UNAVAILABLE.
         query_timeout: Duration = Duration::from_secs(5), in 100..=5 * M;

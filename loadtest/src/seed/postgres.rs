@@ -61,8 +61,7 @@ async fn fill(client: &Client, plan: &Plan, maker: &Maker) -> Result<(), tokio_p
         ),
         Table::new("COPY members (room_id, user_id, joined_at, last_read_seq, last_read_no, role) FROM STDIN"),
         Table::new(
-            "COPY events (room_id, seq, at, message_no, author_id, parent_id, writer_epoch, writer_number, writer_lane, \
-             kind, content, data, mentions, original, edit_count, edited_at, deleted_at, held_since, pinned_seq, \
+            "COPY events (room_id, seq, at, message_no, author_id, parent_id, kind, content, data, mentions, original, edit_count, edited_at, deleted_at, held_since, pinned_seq, \
              thread_count) FROM STDIN",
         ),
         Table::new("COPY reactions (room_id, message_id, user_id, emoji) FROM STDIN"),
@@ -112,7 +111,7 @@ fn add([rooms, members, events, reactions, counts, mentions]: &mut [Table; 6], r
         let deleted = or_null!(event.deleted_at);
         let _ = writeln!(
             events.rows,
-            "{id}\t{}\t{}\t{}\t{}\t{}\t1\t1\t0\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{deleted}\t{deleted}\t{}\t{}",
+            "{id}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{deleted}\t{deleted}\t{}\t{}",
             event.seq,
             event.at,
             event.message_no,

@@ -6,14 +6,8 @@ use tokio_postgres::Error;
 use veza_engine::store::{Batch, BatchOutcome, EventRow, Write};
 
 use super::connect::{Fault, Session, fault};
-use super::plan::{Planned, event_arrays, more_event_arrays, plan_writes};
+use super::plan::{EVENTS, Planned, event_arrays, more_event_arrays, plan_writes};
 use super::{conflict, write};
-
-/// As the fenced insertion, without the fence: nothing of it stays.
-const EVENTS_UNFENCED: &str = "INSERT INTO events (room_id, seq, at, message_no, author_id, parent_id, client_hash, writer_epoch, writer_lane, writer_number, kind, client_id, content, data, mentions, reason)
-     SELECT u.room_id, u.seq, u.at, u.message_no, u.author_id, u.parent_id, u.client_hash, 0, 0, 0, u.kind, u.client_id, u.content, u.data, u.mentions, u.reason
-     FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::smallint[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[])
-     AS u(room_id, seq, at, message_no, author_id, parent_id, client_hash, kind, client_id, content, data, mentions, reason)";
 
 /// Tries parts of the batch in their order, in one transaction that is rolled back in the end: a part that fails is
 /// undone and its halves are tried, a part that passes stays, because later ones may rest on it (members of a room
@@ -66,7 +60,7 @@ async fn try_part(session: &Session, batch: &Batch, part: Range<usize>, mix: u64
     if !events.is_empty() {
         let mut params = event_arrays(&events);
         params.extend(more_event_arrays(&events));
-        plan.push(Planned { sql: EVENTS_UNFENCED, params });
+        plan.push(Planned { sql: EVENTS, params });
     }
     plan.extend(plan_writes(&writes, mix));
     write::send(session, &plan, &[], &[]).await.map(|_| ())

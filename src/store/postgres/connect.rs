@@ -270,15 +270,18 @@ pub(super) enum Fault {
     Applied,
     /// Another server has taken over this database.
     Superseded,
+    /// One of several batches did not pass the fence: nothing was done.
+    Shut,
     /// The database cannot now, or may have done it: ask again.
     Unavailable,
     /// The query itself is wrong: our bug, or a schema that is not ours.
     Query,
 }
 
-/// SQLSTATEs raised by `veza_fence`.
+/// SQLSTATEs raised by `veza_fence` and `veza_shut`.
 const APPLIED: &str = "VZ001";
 const SUPERSEDED: &str = "VZ002";
+const SHUT: &str = "VZ004";
 
 /// Reads an error.
 pub(super) fn fault(error: &Error) -> Fault {
@@ -293,6 +296,7 @@ pub(super) fn fault(error: &Error) -> Fault {
     match code.code() {
         APPLIED => Fault::Applied,
         SUPERSEDED => Fault::Superseded,
+        SHUT => Fault::Shut,
         // An index row too large for its page.
         "54000" => Fault::Data,
         other => match &other[..2] {

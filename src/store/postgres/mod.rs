@@ -1,7 +1,7 @@
 //! PostgreSQL 14 or newer, through tokio-postgres on three threads of its own: `store-0` writes and holds the lock,
 //! `store-1` answers queries, `store-2` searches and works behind the writes. The connections are shared out at the
-//! start: one holds the lock, one searches, one works behind the writes, one for each lane (lanes share where there are
-//! more), the rest read.
+//! start: one holds the lock, one searches, one works behind the writes, some write the batches of several lanes each, the
+//! rest read.
 //!
 //! Nothing here gives up on a batch: it is sent again until its outcome is known, and the fence in the database
 //! (`veza_fence` in the migration) makes sending it again harmless. TLS is not offered.
@@ -65,6 +65,8 @@ const CLOSE_MAX: Duration = Duration::from_secs(10);
 const CONNECTIONS_MIN: u32 = 5;
 /// All but writers and readers.
 const CONNECTIONS_OTHER: u32 = 3;
+/// Lanes of one writer, about, where there are many.
+const SHARE: u32 = 4;
 /// Searches waiting, at most; beyond: unavailable.
 const SEARCHES_MAX: usize = 256;
 
@@ -185,12 +187,13 @@ impl Drop for Postgres {
     }
 }
 
-/// Writers and readers for so many connections.
+/// Writers and readers for so many connections. Batches meet at a writer, so that they share a commit: each has the lanes
+/// of two shards or more, and there are as many as a shard has lanes, so that one writes while the other's lanes gather.
 fn share_out(config: &StoreConfig) -> (u32, u32) {
     let total = config.max_connections.max(CONNECTIONS_MIN) - CONNECTIONS_OTHER;
-    let lanes = (u32::from(config.shards) * u32::from(config.lanes)).max(1);
+    let (shards, lanes) = (u32::from(config.shards).max(1), u32::from(config.lanes).max(1));
     let readers_min = (total / 3).max(1);
-    let writers = lanes.min(total - readers_min);
+    let writers = (shards * lanes).div_ceil(SHARE).max(lanes).min(total - readers_min);
     (writers, total - writers)
 }
 

@@ -14,21 +14,41 @@ use super::plan_people::People;
 use super::plan_room::Rooms;
 use crate::store::shared::{fold, mix_epoch};
 
-/// The fence alone, for batches without events.
+/// The fence with all that it knows to say; also for a lane that has no row yet.
 pub(super) const FENCE: &str = "SELECT veza_fence($1, $2, $3)";
 
-/// Fence and events in one: the commonest batch is this statement and nothing else, one round trip and one commit.
-/// The fence comes first, because the join has no row before both sides have given one.
-pub(super) const EVENTS_FENCED: &str = "INSERT INTO events (room_id, seq, at, message_no, author_id, parent_id, client_hash, writer_epoch, writer_lane, writer_number, kind, client_id, content, data)
-     SELECT u.room_id, u.seq, u.at, u.message_no, u.author_id, u.parent_id, u.client_hash, $1, $2, $3, u.kind, u.client_id, u.content, u.data
-     FROM veza_fence($1, $2, $3) AS f(ok), unnest($4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::smallint[], $12::text[], $13::text[], $14::text[])
-     AS u(room_id, seq, at, message_no, author_id, parent_id, client_hash, kind, client_id, content, data)";
+/// The fence for several batches at once: it moves the rows of their lanes, which the next server would wait for and take
+/// away, so they are all that has to be looked at. Anything unexpected (a lane without a row, a batch that is committed already) raises VZ004 and
+/// undoes everything; [`FENCE`] then says of each batch what it is.
+macro_rules! gate {
+    () => {
+        "WITH passed AS (
+             UPDATE writer_lanes w SET number = u.number FROM unnest($2::integer[], $3::bigint[]) AS u(lane, number)
+             WHERE w.epoch = $1 AND w.lane = u.lane AND w.number < u.number RETURNING 1
+         ), gate AS (SELECT CASE WHEN count(*) = cardinality($2) THEN true ELSE veza_shut() END AS open FROM passed) "
+    };
+}
+/// The gate alone, for batches without events.
+pub(super) const GATE: &str = concat!(gate!(), "SELECT open FROM gate");
+
+/// Gate and events in one: the commonest batches are this statement and nothing else, one round trip and one commit.
+/// The gate comes first, because the join has no row before both sides have given one.
+pub(super) const EVENTS_GATED: &str = concat!(
+    gate!(),
+    "INSERT INTO events (room_id, seq, at, message_no, author_id, parent_id, client_hash, kind, client_id, content, data)
+     SELECT u.* FROM gate, unnest($4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::smallint[], $12::text[], $13::text[], $14::text[]) AS u WHERE gate.open"
+);
 
 /// The same where an event has mentions or a reason: two more arrays, which plain messages need not pay for.
-pub(super) const EVENTS_FENCED_MORE: &str = "INSERT INTO events (room_id, seq, at, message_no, author_id, parent_id, client_hash, writer_epoch, writer_lane, writer_number, kind, client_id, content, data, mentions, reason)
-     SELECT u.room_id, u.seq, u.at, u.message_no, u.author_id, u.parent_id, u.client_hash, $1, $2, $3, u.kind, u.client_id, u.content, u.data, u.mentions, u.reason
-     FROM veza_fence($1, $2, $3) AS f(ok), unnest($4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::smallint[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[])
-     AS u(room_id, seq, at, message_no, author_id, parent_id, client_hash, kind, client_id, content, data, mentions, reason)";
+pub(super) const EVENTS_GATED_MORE: &str = concat!(
+    gate!(),
+    "INSERT INTO events (room_id, seq, at, message_no, author_id, parent_id, client_hash, kind, client_id, content, data, mentions, reason)
+     SELECT u.* FROM gate, unnest($4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::smallint[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[]) AS u WHERE gate.open"
+);
+
+/// Events alone, within a transaction that has passed the fence, or that is rolled back.
+pub(super) const EVENTS: &str = "INSERT INTO events (room_id, seq, at, message_no, author_id, parent_id, client_hash, kind, client_id, content, data, mentions, reason)
+     SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::smallint[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[])";
 
 const CREATE: &str = "INSERT INTO rooms (room_id, kind, epoch, name, name_folded, description, topic, visibility, owner_id, max_members, slow_mode_s,
      retention_days, archived, created_at, creator_id, client_id, client_hash, member_count)

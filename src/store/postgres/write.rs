@@ -1,6 +1,8 @@
 //! Batches in, outcomes out. One task per write connection; the batches of a lane go through one task, one after the
-//! other, and each is tried until its outcome is known.
+//! other. Those that wait when the connection is free are tried together, in one transaction, since a commit costs as much
+//! as a dozen messages; if that fails, one by one, each until its outcome is known.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,7 +20,8 @@ use veza_engine::store::{Batch, BatchOutcome, EventRow, Write};
 use super::connect::{Fault, Purpose, Session, application_name, describe, fault, jittered};
 use super::context::Context;
 use super::plan::{
-    EVENTS_FENCED, EVENTS_FENCED_MORE, FENCE, Param, Planned, event_arrays, more_event_arrays, plan_writes, planned,
+    EVENTS, EVENTS_GATED, EVENTS_GATED_MORE, FENCE, GATE, Param, Planned, event_arrays, more_event_arrays, plan_writes,
+    planned,
 };
 use super::{bisect, conflict};
 use crate::store::StoreError;
@@ -27,6 +30,9 @@ use crate::store::StoreError;
 const ATTEMPT: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(10));
 /// Between attempts.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(400));
+
+/// A transaction takes no further batch when it has so many rows and writes.
+const GROUP_MAX: usize = 1024;
 
 /// Ends a backend that may still be at work on a batch whose answer we no longer await.
 const TERMINATE: &str =
@@ -45,6 +51,8 @@ pub(super) struct Writer {
     /// The server's process of the connection that was dropped last, if it may still work.
     left_behind: Option<i32>,
     connected_before: bool,
+    /// Their rows are there: a batch has been committed.
+    lanes: BTreeSet<u32>,
 }
 
 /// How an attempt ended.
@@ -62,26 +70,38 @@ enum Attempt {
 /// Writes what comes until the queue's other end is dropped. The queue is bounded by the engine: it has at most one
 /// batch of a lane in flight.
 pub(super) async fn run(context: Arc<Context>, mut jobs: mpsc::UnboundedReceiver<WriteJob>) {
-    let mut writer = Writer { context, session: None, left_behind: None, connected_before: false };
-    while let Some(WriteJob { shard, batch }) = next(&writer.context, &mut jobs).await {
-        let context = writer.context.clone();
-        let meter = &context.meter;
-        let busy = meter.busy();
-        let outcome = writer.settle(&batch).await;
-        drop(busy);
-        match &outcome {
-            BatchOutcome::Committed => {
-                meter.batches.fetch_add(1, Relaxed);
-                meter.events.fetch_add(batch.events.len() as u64, Relaxed);
-                meter.transaction_ops.record((batch.events.len() + batch.writes.len()) as u64);
-                writer.context.pending.note(batch.events.iter().map(|event| event.room_id));
-            }
-            BatchOutcome::Conflict { .. } => drop(meter.conflicts.fetch_add(1, Relaxed)),
-            BatchOutcome::Refused { .. } => drop(meter.refused.fetch_add(1, Relaxed)),
+    let lanes = BTreeSet::new();
+    let mut writer = Writer { context, session: None, left_behind: None, connected_before: false, lanes };
+    while let Some(first) = next(&writer.context, &mut jobs).await {
+        let (mut rows, mut group) = (size(&first), vec![first]);
+        while rows < GROUP_MAX
+            && let Ok(job) = jobs.try_recv()
+        {
+            rows += size(&job);
+            group.push(job);
         }
-        meter.batches_waiting.fetch_sub(1, Relaxed);
-        writer.context.completions.stored(shard, batch.writer, outcome);
+        let context = writer.context.clone();
+        let busy = context.meter.busy();
+        if writer.together(&group).await {
+            drop(busy);
+            context.meter.transaction_ops.record(rows as u64);
+            group.into_iter().for_each(|job| writer.answer(job, BatchOutcome::Committed));
+            continue;
+        }
+        for job in group {
+            let outcome = writer.settle(&job.batch).await;
+            if outcome == BatchOutcome::Committed {
+                writer.lanes.insert(job.batch.writer.lane);
+                context.meter.transaction_ops.record(size(&job) as u64);
+            }
+            writer.answer(job, outcome);
+        }
     }
+}
+
+/// Rows and writes of a batch.
+fn size(job: &WriteJob) -> usize {
+    job.batch.events.len() + job.batch.writes.len()
 }
 
 async fn next(context: &Context, jobs: &mut mpsc::UnboundedReceiver<WriteJob>) -> Option<WriteJob> {
@@ -94,6 +114,53 @@ async fn next(context: &Context, jobs: &mut mpsc::UnboundedReceiver<WriteJob>) -
 }
 
 impl Writer {
+    fn answer(&self, WriteJob { shard, batch }: WriteJob, outcome: BatchOutcome) {
+        let meter = &self.context.meter;
+        match &outcome {
+            BatchOutcome::Committed => {
+                meter.batches.fetch_add(1, Relaxed);
+                meter.events.fetch_add(batch.events.len() as u64, Relaxed);
+                self.context.pending.note(batch.events.iter().map(|event| event.room_id));
+            }
+            BatchOutcome::Conflict { .. } => drop(meter.conflicts.fetch_add(1, Relaxed)),
+            BatchOutcome::Refused { .. } => drop(meter.refused.fetch_add(1, Relaxed)),
+        }
+        meter.batches_waiting.fetch_sub(1, Relaxed);
+        self.context.completions.stored(shard, batch.writer, outcome);
+    }
+
+    /// One attempt at all of them in one transaction; whether they are committed. If not, nothing is known of them.
+    async fn together(&mut self, group: &[WriteJob]) -> bool {
+        let batches: Vec<&Batch> = group.iter().map(|job| &*job.batch).collect();
+        if !batches.iter().all(|batch| self.lanes.contains(&batch.writer.lane)) {
+            return false;
+        }
+        self.context.wait_held().await;
+        let session = self.connected().await;
+        let (mix, begun) = (self.context.incarnation(), Instant::now());
+        match timeout(ATTEMPT.0, write_group(&session, &batches, mix)).await {
+            Ok(Ok(())) => {
+                self.session = Some(session);
+                self.context.meter.commit_us.record_us(begun.elapsed());
+                self.context.fine();
+                return true;
+            }
+            Ok(Err(error)) => {
+                if matches!(fault(&error), Fault::Unique | Fault::Data | Fault::Shut) {
+                    self.session = Some(session);
+                } else {
+                    self.context.trouble(describe(&error));
+                }
+            }
+            Err(_) => {
+                self.left_behind = Some(session.pid);
+                self.context.trouble("batches were not committed in time");
+            }
+        }
+        self.context.meter.retries.fetch_add(1, Relaxed);
+        false
+    }
+
     /// Tries until the outcome is known.
     async fn settle(&mut self, batch: &Batch) -> BatchOutcome {
         let (mut patience, mut pause) = (ATTEMPT.0, PAUSE.0);
@@ -164,7 +231,7 @@ async fn attempt(session: &Session, batch: &Batch, mix: u64) -> Attempt {
         Fault::Applied => return Attempt::Known(BatchOutcome::Committed),
         Fault::Superseded => return Attempt::Over(describe(&error)),
         Fault::Unavailable => return Attempt::Again { reason: describe(&error), keep: !read_only(&error) },
-        Fault::Query => return Attempt::Again { reason: describe(&error), keep: false },
+        Fault::Query | Fault::Shut => return Attempt::Again { reason: describe(&error), keep: false },
         Fault::Unique => conflict::classify(session, batch).await,
         Fault::Data => bisect::find_guilty(session, batch, mix, &describe(&error)).await,
     };
@@ -175,8 +242,7 @@ async fn attempt(session: &Session, batch: &Batch, mix: u64) -> Attempt {
     }
 }
 
-/// One transaction, one flush: the statement alone where there is one, else all of them between BEGIN and COMMIT
-/// without waiting for any.
+/// One transaction, one flush: all statements between BEGIN and COMMIT without waiting for any.
 async fn write(
     session: &Session,
     batch: &Batch,
@@ -184,29 +250,49 @@ async fn write(
     writes: &[&Write],
     mix: u64,
 ) -> Result<(), Error> {
-    let fence = fenced(batch, events);
-    if writes.is_empty() {
-        let statement = session.statement(fence.sql).await?;
-        return session.client.execute_raw(&statement, fence.borrowed()).await.map(|_| ());
+    let writer = batch.writer;
+    let mut plan = vec![planned!(FENCE, writer.epoch, lane_number(writer.lane), writer.number)];
+    if !events.is_empty() {
+        let mut params = event_arrays(events);
+        params.extend(more_event_arrays(events));
+        plan.push(Planned { sql: EVENTS, params });
     }
-    let mut plan = vec![fence];
     plan.extend(plan_writes(writes, mix));
     send(session, &plan, &["BEGIN"], &["COMMIT"]).await.map(|_| ())
 }
 
-fn fenced(batch: &Batch, events: &[&EventRow]) -> Planned {
-    let writer = batch.writer;
-    let lane = i32::try_from(writer.lane).expect("few lanes");
+/// As [`write`], for batches of several lanes whose rows are there; where they have nothing but events, one statement.
+async fn write_group(session: &Session, batches: &[&Batch], mix: u64) -> Result<(), Error> {
+    let gated = gated(batches);
+    let writes: Vec<&Write> = batches.iter().flat_map(|batch| &batch.writes).collect();
+    if writes.is_empty() {
+        let statement = session.statement(gated.sql).await?;
+        return session.client.execute_raw(&statement, gated.borrowed()).await.map(|_| ());
+    }
+    let mut plan = vec![gated];
+    plan.extend(plan_writes(&writes, mix));
+    send(session, &plan, &["BEGIN"], &["COMMIT"]).await.map(|_| ())
+}
+
+fn gated(batches: &[&Batch]) -> Planned {
+    let epoch = batches.first().expect("a group has a batch").writer.epoch;
+    let lanes: Vec<i32> = batches.iter().map(|batch| lane_number(batch.writer.lane)).collect();
+    let numbers: Vec<i64> = batches.iter().map(|batch| batch.writer.number).collect();
+    let mut params: Vec<Param> = vec![Box::new(epoch), Box::new(lanes), Box::new(numbers)];
+    let events: Vec<&EventRow> = batches.iter().flat_map(|batch| &batch.events).collect();
     if events.is_empty() {
-        return planned!(FENCE, writer.epoch, lane, writer.number);
+        return Planned { sql: GATE, params };
     }
-    let mut params: Vec<Param> = vec![Box::new(writer.epoch), Box::new(lane), Box::new(writer.number)];
-    params.extend(event_arrays(events));
+    params.extend(event_arrays(&events));
     if events.iter().all(|event| event.mentions.is_empty() && event.reason.is_none()) {
-        return Planned { sql: EVENTS_FENCED, params };
+        return Planned { sql: EVENTS_GATED, params };
     }
-    params.extend(more_event_arrays(events));
-    Planned { sql: EVENTS_FENCED_MORE, params }
+    params.extend(more_event_arrays(&events));
+    Planned { sql: EVENTS_GATED_MORE, params }
+}
+
+fn lane_number(lane: u32) -> i32 {
+    i32::try_from(lane).expect("few lanes")
 }
 
 /// What the server will say to one statement.

@@ -44,9 +44,8 @@ impl Place for Database {
 
     fn insert_foreign(&self, row: &EventRow) {
         let statement = format!(
-            "INSERT INTO events (room_id, seq, at, message_no, author_id, kind, content, writer_epoch, writer_number,
-                 writer_lane)
-             VALUES ({}, {}, {}, {}, {}, 1, '{}', 999, 1, 0)",
+            "INSERT INTO events (room_id, seq, at, message_no, author_id, kind, content)
+             VALUES ({}, {}, {}, {}, {}, 1, '{}')",
             row.room_id.0,
             row.seq.0,
             row.at.0,

@@ -7,13 +7,13 @@ use veza_loadtest::pg::TestPg;
 use super::*;
 
 /// A connection that is none of the store's, and the runtime that it lives on.
-struct Stranger {
+pub(super) struct Stranger {
     runtime: Runtime,
     client: Client,
 }
 
 impl Stranger {
-    fn connect(url: &str, name: &str) -> Stranger {
+    pub(super) fn connect(url: &str, name: &str) -> Stranger {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let mut config: tokio_postgres::Config = url.parse().unwrap();
         config.application_name(name);
@@ -22,17 +22,20 @@ impl Stranger {
         Stranger { runtime, client }
     }
 
-    fn run(&self, sql: &str) -> Result<(), String> {
+    pub(super) fn run(&self, sql: &str) -> Result<(), String> {
         let result = self.runtime.block_on(self.client.batch_execute(sql));
         result.map_err(|e| e.code().map_or("connection lost".to_owned(), |c| c.code().to_owned()))
     }
 }
 
-fn ghost_row(epoch: i64, seq: u64) -> String {
-    format!(
-        "INSERT INTO events (room_id, seq, at, message_no, writer_epoch, writer_number, writer_lane, kind)
-         VALUES (1, {seq}, 1, {seq}, {epoch}, 99, 0, 2)"
-    )
+fn ghost_row(seq: u64) -> String {
+    format!("INSERT INTO events (room_id, seq, at, message_no, kind) VALUES (1, {seq}, 1, {seq}, 2)")
+}
+
+/// What the batch of a lane does first when it is written among others.
+fn gate(epoch: i64, lane: u32, number: u32) -> String {
+    let statement = super::super::plan::GATE.replace("$1", &epoch.to_string());
+    statement.replace("$2", &format!("'{{{lane}}}'::integer[]")).replace("$3", &format!("'{{{number}}}'::bigint[]"))
 }
 
 /// Sends `batches` batches of three on two lanes, each lane its room, and does `harm` before each; answers when all are
@@ -242,9 +245,12 @@ fn nothing_of_a_former_server_comes_after_the_next_has_begun() {
     let old = first.epoch;
     // Two transactions of the former server: one on a connection that the next may end, one that it cannot know.
     let left_over = Stranger::connect(&pg.url(), &format!("veza-{old}"));
-    left_over.run(&format!("BEGIN; SELECT veza_fence({old}, 3, 99); {}", ghost_row(old, 3))).unwrap();
+    left_over.run(&format!("BEGIN; SELECT veza_fence({old}, 3, 99); {}", ghost_row(3))).unwrap();
     let unknown = Stranger::connect(&pg.url(), "pooler");
-    unknown.run(&format!("BEGIN; SELECT veza_fence({old}, 4, 99); {}", ghost_row(old, 2))).unwrap();
+    // It has the row of its lane, which is all that a batch among others asks for.
+    assert_eq!(unknown.run(&format!("INSERT INTO writer_lanes VALUES ({old}, 4, 98)")), Ok(()));
+    let gate = |number: u32| gate(old, 4, number);
+    unknown.run(&format!("BEGIN; {}; {}", gate(99), ghost_row(2))).unwrap();
     first.close();
 
     let second = Desk::open(&pg.url());
@@ -262,6 +268,7 @@ fn nothing_of_a_former_server_comes_after_the_next_has_begun() {
     // Too late.
     let late = Stranger::connect(&pg.url(), "pooler");
     assert_eq!(late.run(&format!("SELECT veza_fence({old}, 4, 100)")), Err("VZ002".to_owned()));
+    assert_eq!(late.run(&gate(101)), Err("VZ004".to_owned()));
 }
 
 #[test]

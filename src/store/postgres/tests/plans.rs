@@ -24,13 +24,13 @@ const SEED: &str = "
     INSERT INTO members SELECT 1, i, 1, 0, 0, CASE WHEN i % 1000 = 0 THEN 'moderator' ELSE 'member' END FROM generate_series(1, 10000) i;
     INSERT INTO members SELECT r, u, 1, 0, 0, 'member' FROM generate_series(2, 20000) r, generate_series(20001 - r / 2, 20001 - r / 2) u;
     INSERT INTO members SELECT r * 10, 1, 1, 0, 0, 'member' FROM generate_series(1, 200) r;
-    INSERT INTO events (room_id, seq, at, message_no, author_id, parent_id, writer_epoch, writer_number, writer_lane, kind, client_id,
+    INSERT INTO events (room_id, seq, at, message_no, author_id, parent_id, kind, client_id,
             client_hash, content, deleted_at, held_since, pinned_seq)
-        SELECT 1, i, i * 10, i, i % 1000 + 1, CASE WHEN i % 10 = 0 THEN i / 1000 * 1000 + 1 END, 1, 1, 0, CASE WHEN i % 100 = 0 THEN 3 ELSE 1 END,
+        SELECT 1, i, i * 10, i, i % 1000 + 1, CASE WHEN i % 10 = 0 THEN i / 1000 * 1000 + 1 END, CASE WHEN i % 100 = 0 THEN 3 ELSE 1 END,
             'c' || i, i, 'word' || i % 1000 || ' common text',
             CASE WHEN i % 50 = 7 THEN i END, CASE WHEN i % 50 = 7 THEN i END, CASE WHEN i % 1000 = 5 THEN i END FROM generate_series(1, 50000) i;
-    INSERT INTO events (room_id, seq, at, message_no, author_id, writer_epoch, writer_number, writer_lane, kind, content)
-        SELECT r, s, s, s, r, 1, 1, 0, 1, 'other words' FROM generate_series(2, 10000) r, generate_series(1, 3) s;
+    INSERT INTO events (room_id, seq, at, message_no, author_id, kind, content)
+        SELECT r, s, s, s, r, 1, 'other words' FROM generate_series(2, 10000) r, generate_series(1, 3) s;
     INSERT INTO reactions SELECT 1 + m % 5000, m, u, 'x' FROM generate_series(1, 10000) m, generate_series(1, 4) u;
     INSERT INTO reaction_counts SELECT 1 + m % 5000, m, m, 4, 'x' FROM generate_series(1, 10000) m;
     INSERT INTO mentions SELECT r, s, r, s FROM generate_series(2, 10000) r, generate_series(1, 2) s;

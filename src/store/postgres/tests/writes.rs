@@ -1,5 +1,9 @@
+use std::collections::BTreeMap;
+
 use veza_engine::store::{BatchOutcome, Duplicate, Load, Loaded, MemberRow};
 use veza_loadtest::pg::TestPg;
+
+use super::faults::Stranger;
 
 use super::*;
 
@@ -54,7 +58,7 @@ fn rooms_events_members_and_foreign_rows() {
     assert_eq!(positions, [(1, 3, 3, "owner"), (2, 2, 2, "member"), (3, 2, 2, "member"), (5, 1, 1, "member")]);
 
     // A stranger took 4; our 5 of the same batch is not written either.
-    pg.sql("insert into events select room_id, 4, at, 4, 9, parent_id, client_hash, 1, 1, 0, kind, 'foreign', content, data from events where seq = 3");
+    pg.sql("insert into events select room_id, 4, at, 4, 9, parent_id, client_hash, kind, 'foreign', content, data from events where seq = 3");
     assert_eq!(
         desk.write(vec![message(1, 4)], vec![count_of(9)]),
         BatchOutcome::Conflict { stale: vec![RoomId(1)], duplicates: vec![] }
@@ -112,4 +116,49 @@ fn poison_is_found_and_nothing_else_refused() {
     }
     assert_eq!(desk.write(events, vec![create(1), fine]), BatchOutcome::Committed);
     assert_eq!(read_seqs(&desk, 1).len(), 20);
+}
+
+/// Batches of lanes 0 to 3 that meet in one transaction, because the one before it is kept waiting.
+fn together(pg: &TestPg, desk: &mut Desk, batches: [Vec<EventRow>; 4]) -> BTreeMap<u32, BatchOutcome> {
+    let stranger = Stranger::connect(&pg.url(), "stranger");
+    stranger.run("BEGIN; SELECT FROM writer_lanes WHERE lane = 4 FOR UPDATE").unwrap();
+    let held_up = desk.submit(4, vec![], vec![]);
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query ~ 'writer_lanes'";
+    let deadline = Instant::now() + PATIENCE;
+    while pg.sql(waits) != "1" {
+        assert!(Instant::now() < deadline, "nobody waits for the row");
+    }
+    for (lane, events) in (0..).zip(batches) {
+        desk.submit(lane, events, vec![]);
+    }
+    stranger.run("COMMIT").unwrap();
+    assert_eq!(desk.outcome(), (held_up, BatchOutcome::Committed));
+    (0..4).map(|_| desk.outcome()).map(|(writer, outcome)| (writer.lane, outcome)).collect()
+}
+
+#[test]
+fn batches_that_wait_are_committed_together_and_each_has_its_own_outcome() {
+    let pg = TestPg::start();
+    let mut desk = Desk::open_with(&pg.url(), |config| config.max_connections = 5).ready();
+    for lane in 0..5 {
+        desk.submit(lane, vec![message(u64::from(lane) + 1, 1)], vec![create(u64::from(lane) + 1)]);
+        assert_eq!(desk.outcome().1, BatchOutcome::Committed);
+    }
+    let all = together(&pg, &mut desk, [1, 2, 3, 4].map(|room| vec![message(room, 2), message(room, 3)]));
+    assert!(all.values().all(|outcome| *outcome == BatchOutcome::Committed), "{all:?}");
+    assert_eq!(pg.sql("SELECT count(*), count(DISTINCT xmin::text) FROM events WHERE seq > 1"), "8|1");
+
+    let mut poison = message(2, 4);
+    poison.content = Some("a\0b".into());
+    let mut again = message(3, 4);
+    again.client = message(3, 1).client;
+    let outcomes = together(&pg, &mut desk, [vec![message(1, 4)], vec![poison], vec![again], vec![message(4, 4)]]);
+    assert_eq!((&outcomes[&0], &outcomes[&3]), (&BatchOutcome::Committed, &BatchOutcome::Committed));
+    assert!(matches!(&outcomes[&1], BatchOutcome::Refused { events, .. } if *events == [0]), "{outcomes:?}");
+    assert!(
+        matches!(&outcomes[&2], BatchOutcome::Conflict { stale, duplicates } if stale.is_empty() && duplicates.len() == 1)
+    );
+    assert_eq!(read_seqs(&desk, 1), [1, 2, 3, 4]);
+    assert_eq!(pg.sql("SELECT string_agg(seq::text, ' ' ORDER BY room_id) FROM events WHERE seq = 4"), "4 4");
+    desk.close();
 }
