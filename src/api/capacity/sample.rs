@@ -1,0 +1,243 @@
+//! What the model learns from: the differences of all counters over a few seconds, and the gauges at their end.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use veza_engine::wire::CommandType;
+
+use super::machine::ThreadCpu;
+use crate::api::backend::{ShardReport, StoreReport};
+use crate::api::process::Process;
+
+/// Samples kept; beyond: the oldest goes. With one every [`super::PERIOD`], ten minutes.
+pub const SAMPLES_MAX: usize = 120;
+
+/// All counters at one moment.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    at: Instant,
+    counts: Counts,
+    state: State,
+    shards: Vec<f64>,
+}
+
+/// What is counted; in a [`Reading`] since the start, in a [`Sample`] within it.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Counts {
+    /// Turns of the shards' loops.
+    pub turns: f64,
+    /// Sleeps between them.
+    pub sleeps: f64,
+    /// Reads that brought bytes.
+    pub reads: f64,
+    /// Writes to sockets.
+    pub writes: f64,
+    /// Pushes of events put into outboxes.
+    pub deliveries: f64,
+    /// Events committed: durable messages, and what else has a position in a room.
+    pub events: f64,
+    /// Commands that bring a connection into a room: `join_room`, `resume`, `subscribe`.
+    pub joins: f64,
+    /// Sockets accepted.
+    pub connects: f64,
+    /// Batches that the shards gave to the store.
+    pub batches: f64,
+    /// Operations in them.
+    pub operations: f64,
+    /// Messages between shards.
+    pub peer_messages: f64,
+    /// Transactions.
+    pub transactions: f64,
+    /// Microseconds of transactions, begin to end.
+    pub transaction_us: f64,
+    /// Queries.
+    pub loads: f64,
+    /// CPU of all shards, µs.
+    pub shard_us: f64,
+    /// CPU of the store's threads, µs.
+    pub store_us: f64,
+    /// CPU of all other threads, µs.
+    pub other_us: f64,
+    /// Of the shards' time: within system calls that write to sockets, µs; 0 where it is not known.
+    pub write_us: f64,
+    /// Of the shards' time: within turns, µs; 0 where it is not known.
+    pub busy_us: f64,
+}
+
+/// What is so at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct State {
+    /// Open WebSocket connections.
+    pub connections: f64,
+    /// Subscriptions of connections to rooms.
+    pub subscriptions: f64,
+    /// Rooms in memory.
+    pub rooms: f64,
+    /// Open sockets of shards, of whatever kind.
+    pub sockets: f64,
+    /// Events committed since the start.
+    pub events: f64,
+    /// Resident memory, bytes.
+    pub resident: f64,
+    /// Open descriptors.
+    pub fds: f64,
+    /// The most that may be open.
+    pub max_fds: f64,
+}
+
+/// A few seconds.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sample {
+    /// How many.
+    pub seconds: f64,
+    /// Within them.
+    pub counts: Counts,
+    /// At their end.
+    pub state: State,
+    /// CPU of the busiest shard, µs.
+    pub busiest_us: f64,
+}
+
+impl Reading {
+    /// Of these reports; none if a shard is missing, since differences would lie.
+    pub fn new(shards: &[Box<ShardReport>], store: &StoreReport, process: &Process, cpu: &ThreadCpu) -> Reading {
+        let mut counts = Counts {
+            transactions: store.commit_us.buckets.iter().sum::<u64>() as f64,
+            transaction_us: store.commit_us.sum as f64,
+            shard_us: cpu.shards.iter().sum(),
+            store_us: cpu.store,
+            other_us: cpu.other,
+            ..Counts::default()
+        };
+        let named = |list: &[(&'static str, u64)], name| {
+            list.iter().find(|(known, _)| *known == name).map_or(0.0, |(_, value)| *value as f64)
+        };
+        counts.loads = named(&store.counters, "loads");
+        let mut state = State {
+            resident: process.resident_bytes as f64,
+            fds: process.open_fds as f64,
+            max_fds: process.max_fds as f64,
+            ..State::default()
+        };
+        for report in shards {
+            let stats = &report.stats;
+            let commands = |kind: CommandType| stats.commands.0[kind as usize] as f64;
+            let counted = |name| named(&report.counters, name);
+            counts.turns += counted("turns");
+            counts.sleeps += counted("sleeps");
+            counts.reads += counted("reads");
+            counts.writes += counted("writes");
+            counts.connects += counted("sockets_accepted");
+            counts.peer_messages += counted("peer_messages");
+            counts.deliveries += stats.deliveries as f64;
+            counts.events += stats.events as f64;
+            counts.joins += commands(CommandType::JoinRoom) + commands(CommandType::Resume);
+            counts.batches += stats.batch_ops.buckets.iter().sum::<u64>() as f64;
+            counts.operations += stats.batch_ops.sum as f64;
+            state.connections += stats.connections as f64;
+            state.subscriptions += stats.subscriptions as f64;
+            state.rooms += stats.rooms_loaded as f64;
+            state.sockets += report.sockets as f64;
+        }
+        state.events = counts.events;
+        Reading { at: Instant::now(), counts, state, shards: cpu.shards.clone() }
+    }
+
+    /// Since `before`.
+    pub fn since(&self, before: &Reading) -> Sample {
+        let same = self.shards.len() == before.shards.len();
+        let busiest = self.shards.iter().zip(&before.shards).map(|(now, then)| now - then).fold(0.0, f64::max);
+        Sample {
+            seconds: self.at.duration_since(before.at).as_secs_f64(),
+            counts: self.counts.zip(&before.counts, |now, then| (now - then).max(0.0)),
+            state: self.state,
+            busiest_us: if same { busiest } else { 0.0 },
+        }
+    }
+}
+
+impl Counts {
+    fn fields(&mut self) -> [&mut f64; 19] {
+        let Counts { turns, sleeps, reads, writes, deliveries, events, joins, connects, batches, operations, .. } =
+            self;
+        let Counts { peer_messages, transactions, transaction_us, loads, .. } = self;
+        let Counts { shard_us, store_us, other_us, write_us, busy_us, .. } = self;
+        [
+            turns,
+            sleeps,
+            reads,
+            writes,
+            deliveries,
+            events,
+            joins,
+            connects,
+            batches,
+            operations,
+            peer_messages,
+            transactions,
+            transaction_us,
+            loads,
+            shard_us,
+            store_us,
+            other_us,
+            write_us,
+            busy_us,
+        ]
+    }
+
+    fn zip(&self, other: &Counts, with: impl Fn(f64, f64) -> f64) -> Counts {
+        let (mut result, mut other) = (*self, *other);
+        for (mine, theirs) in result.fields().into_iter().zip(other.fields()) {
+            *mine = with(*mine, *theirs);
+        }
+        result
+    }
+}
+
+/// The last minutes.
+#[derive(Debug, Default)]
+pub struct Window {
+    last: Option<Reading>,
+    samples: VecDeque<Sample>,
+}
+
+impl Window {
+    /// Adds what has been since the last reading. The first one only starts the count.
+    pub fn push(&mut self, reading: Reading) {
+        if let Some(before) = self.last.replace(reading) {
+            let reading = self.last.as_ref().expect("just put there");
+            let sample = reading.since(&before);
+            if self.samples.len() == SAMPLES_MAX {
+                self.samples.pop_front();
+            }
+            self.samples.push_back(sample);
+        }
+    }
+
+    /// When the last reading was taken.
+    pub fn last_at(&self) -> Option<Instant> {
+        self.last.as_ref().map(|reading| reading.at)
+    }
+
+    /// Oldest first.
+    pub fn samples(&self) -> impl ExactSizeIterator<Item = &Sample> + DoubleEndedIterator + Clone {
+        self.samples.iter()
+    }
+
+    /// The newest ones that together span at least so many seconds, as one; none if there is no sample.
+    pub fn recent(&self, seconds: f64) -> Option<Sample> {
+        let mut whole: Option<Sample> = None;
+        for sample in self.samples.iter().rev() {
+            match &mut whole {
+                None => whole = Some(sample.clone()),
+                Some(whole) if whole.seconds < seconds => {
+                    whole.seconds += sample.seconds;
+                    whole.busiest_us += sample.busiest_us;
+                    whole.counts = whole.counts.zip(&sample.counts, |a, b| a + b);
+                }
+                Some(_) => break,
+            }
+        }
+        whole
+    }
+}
