@@ -99,7 +99,7 @@ impl Api {
 
     /// What is for operators alone.
     fn numbers(&self) -> Router<Arc<Api>> {
-        Router::new().route("/metrics", get(metrics::metrics)).route("/capacity", get(capacity::capacity))
+        Router::new().route("/metrics", get(metrics::metrics)).merge(capacity::router())
     }
 
     fn health(&self) -> Router<Arc<Api>> {

@@ -13,7 +13,7 @@ pub struct Batching {
     pub sleep: f64,
     /// Seconds in which whatever comes joins one transaction.
     pub transaction_s: f64,
-    /// Events of one room in one batch, against an even spread.
+    /// Events of one room in one batch, against an even spread ([`spread`]).
     pub room: f64,
     /// Writes per event that carry no push (acknowledgements that leave alone).
     pub alone: f64,
@@ -51,22 +51,28 @@ pub fn together(waiting: f64) -> f64 {
 }
 
 /// The inverse of [`together`]: so many are served together, how many come meanwhile?
-pub fn waiting(together_seen: f64) -> f64 {
-    if together_seen <= 1.0 {
-        return 0.0;
-    }
-    let (mut low, mut high) = (0.0, together_seen);
-    for _ in 0..60 {
-        let middle = (low + high) / 2.0;
-        if together(middle) < together_seen { low = middle } else { high = middle }
-    }
-    (low + high) / 2.0
+fn waiting(seen: f64) -> f64 {
+    if seen <= 1.0 { 0.0 } else { invert(together, seen, seen) }
 }
 
-/// Pushes per write, if each receiver's room has `more` further events on average in a batch that has one for it.
-pub fn pushes_per_write(more: f64) -> f64 {
-    // Of Poisson many events those that are there at all: m / (1 - e^-m), where m is their mean. `more` is m - 1 + P(one).
-    if more < 1e-6 { 1.0 } else { more / (1.0 - (-more).exp()) }
+/// Pushes per write, if a batch has so many events of a room on average: how many a room has that has any.
+pub fn pushes_per_write(events: f64) -> f64 {
+    if events < 1e-6 { 1.0 } else { events / (1.0 - (-events).exp()) }
+}
+
+/// The inverse of [`pushes_per_write`].
+fn events_per_batch(pushes: f64) -> f64 {
+    if pushes <= 1.0 { 0.0 } else { invert(pushes_per_write, pushes, 2.0 * pushes) }
+}
+
+/// Where a rising function has that value, between nought and `most`.
+fn invert(function: impl Fn(f64) -> f64, value: f64, most: f64) -> f64 {
+    let (mut low, mut high) = (0.0, most);
+    for _ in 0..60 {
+        let middle = (low + high) / 2.0;
+        if function(middle) < value { low = middle } else { high = middle }
+    }
+    (low + high) / 2.0
 }
 
 /// Messages between shards per event: the command to the room's home and its answer, and one to each other shard that
@@ -121,7 +127,7 @@ impl Batching {
             let beats = sample.state.connections * seconds / heartbeat_s;
             let net = (counts.writes - beats).max(1.0);
             alone.add(((net - counts.deliveries) / counts.events).max(0.0), weight);
-            let more = waiting_for_write(counts.deliveries / net);
+            let more = events_per_batch(counts.deliveries / net);
             let even = spread(per_transaction, sample.state.rooms);
             if even > 0.01 {
                 room.add(more / even, weight * even);
@@ -152,20 +158,61 @@ fn turn_s(sample: &Sample) -> f64 {
     busy / counts.turns.max(1.0) / 1e6
 }
 
-/// Further events of the same room in a batch of so many, spread evenly over so many rooms.
+/// Events of one room in a batch of so many over so many rooms. One alone shares with nobody.
 pub fn spread(batch: f64, rooms: f64) -> f64 {
     2.0 * (batch - 1.0).max(0.0) / rooms.max(1.0)
 }
 
-/// The inverse of [`pushes_per_write`].
-fn waiting_for_write(pushes: f64) -> f64 {
-    if pushes <= 1.0 {
-        return 0.0;
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::capacity::sample::{Counts, State};
+
+    #[test]
+    fn the_laws_and_their_inverses() {
+        for x in [0.0, 0.1, 1.0, 3.0, 50.0] {
+            assert!((waiting(together(x)) - x).abs() < 1e-3 * (1.0 + x), "{x}");
+            assert!((events_per_batch(pushes_per_write(x)) - x).abs() < 1e-3 * (1.0 + x), "{x}");
+        }
+        assert_eq!((together(0.0), pushes_per_write(0.0)), (1.0, 1.0));
+        assert_eq!((peer_messages(1.0, 10.0), peer_messages(2.0, 1e6)), (0.0, 2.0));
     }
-    let (mut low, mut high) = (0.0, 2.0 * pushes);
-    for _ in 0..60 {
-        let middle = (low + high) / 2.0;
-        if pushes_per_write(middle) < pushes { low = middle } else { high = middle }
+
+    /// Ten seconds in which transactions take what comes in 5 ms.
+    fn busy(rate: f64) -> Sample {
+        let transactions = 10.0 * rate / together(rate * 0.005);
+        let counts = Counts {
+            turns: 10.0 * rate,
+            sleeps: 9.0 * rate,
+            reads: 10.0 * rate + 40.0,
+            writes: 100.0 * rate + 40.0,
+            deliveries: 100.0 * rate,
+            events: 10.0 * rate,
+            batches: transactions,
+            operations: 10.0 * rate,
+            transactions,
+            shard_us: 1e6,
+            ..Counts::default()
+        };
+        let state = State { connections: 100.0, rooms: 50.0, ..State::default() };
+        Sample { seconds: 10.0, counts, state, busiest_us: 1e6 }
     }
-    (low + high) / 2.0
+
+    #[test]
+    fn how_transactions_batch_is_learnt_at_any_rate() {
+        for rate in [50.0, 400.0, 2000.0] {
+            let learnt = Batching::learn([busy(rate)].iter(), 1.0, 25.0);
+            assert!((learnt.transaction_s / 0.005 - 1.0).abs() < 0.01, "{rate}: {learnt:?}");
+            assert!((learnt.reads - 1.0).abs() < 0.01 && learnt.alone < 0.01, "{rate}: {learnt:?}");
+        }
+    }
+
+    #[test]
+    fn silence_leaves_the_defaults() {
+        let idle = Sample { seconds: 5.0, ..Sample::default() };
+        for samples in [vec![], vec![idle; 3]] {
+            let learnt = Batching::learn(samples.iter(), 1.0, 25.0);
+            assert_eq!(learnt, Batching { skew: 1.0, ..Batching::default() });
+        }
+    }
 }

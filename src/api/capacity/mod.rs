@@ -15,12 +15,16 @@ mod sample;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use axum::Router;
+use axum::body::Bytes;
 use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::routing::get;
 use tokio::sync::watch;
 
 use super::Api;
+use super::assets::embedded;
 use super::metrics::shard_reports;
 use super::process::Process;
 use machine::{Bounds, ThreadCpu};
@@ -78,8 +82,18 @@ impl Api {
     }
 }
 
+/// The answer, and the page that draws it.
+pub(super) fn router() -> Router<Arc<Api>> {
+    let page = |content_type, bytes: &'static [u8]| embedded(content_type, Bytes::from_static(bytes));
+    Router::new()
+        .route("/capacity", get(capacity))
+        .route("/capacity/page", page("text/html; charset=utf-8", include_bytes!("page/index.html")))
+        .route("/capacity/page.css", page("text/css; charset=utf-8", include_bytes!("page/page.css")))
+        .route("/capacity/page.js", page("text/javascript; charset=utf-8", include_bytes!("page/page.js")))
+}
+
 /// `GET /capacity`, with or without a question.
-pub(super) async fn capacity(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Response {
+async fn capacity(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Response {
     let question = match query::parse(query.as_deref().unwrap_or_default()) {
         Ok(question) => question,
         Err(invalid) => {

@@ -70,14 +70,14 @@ pub fn flow(shape: &Shape, facts: &Facts, costs: &Costs, batching: &Batching) ->
         + transactions * costs.of(Part::Batch)
         + peers * costs.of(Part::Peer)
         + connections * costs.of(Part::Held);
-    let (mut turns, mut sleeps, mut shard_us) = (happened, happened, fixed_us);
+    let (mut turns, mut shard_us) = (happened, fixed_us);
     for _ in 0..ROUNDS {
         let turn_s = shard_us / turns.max(1e-9) / 1e6;
         let waiting = happened / shards * turn_s;
         let next = happened / (batching.turn * together(waiting)).max(1e-9);
         // Halfway: the longer a turn, the fewer of them, the longer each.
         turns = (turns + next) / 2.0;
-        sleeps = turns * (batching.sleep * (-waiting).exp()).min(1.0);
+        let sleeps = turns * (batching.sleep * (-waiting).exp()).min(1.0);
         shard_us = fixed_us + turns * costs.of(Part::Turn) + sleeps * costs.of(Part::Sleep);
     }
     let store_us = transactions * costs.of(Part::Transaction) + operations * costs.of(Part::Operation);
@@ -89,5 +89,50 @@ pub fn flow(shape: &Shape, facts: &Facts, costs: &Costs, batching: &Batching) ->
         shard_cores: shard_us / 1e6,
         store_cores: store_us / 1e6,
         other_cores: costs.of(Part::Second) / 1e6,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FACTS: Facts = Facts {
+        shards: 2.0,
+        heartbeat_s: 25.0,
+        batch_max: 1024.0,
+        writers: 4.0,
+        ring_events: 256.0,
+        ring_bytes: 262_144.0,
+    };
+
+    fn load(connections: f64, rooms: f64, members_per_room: f64, messages_per_s: f64) -> Flow {
+        let shape = Shape { connections, rooms, members_per_room, messages_per_s, after_s: None };
+        flow(&shape, &FACTS, &Costs::learn([].iter()), &Batching::default())
+    }
+
+    #[test]
+    fn more_of_anything_costs_more_and_a_message_costs_less_at_a_higher_rate() {
+        let idle = load(1000.0, 100.0, 10.0, 0.0);
+        let slow = load(1000.0, 100.0, 10.0, 100.0);
+        let fast = load(1000.0, 100.0, 10.0, 1000.0);
+        let wide = load(1000.0, 20.0, 50.0, 100.0);
+        let held = load(3000.0, 100.0, 10.0, 100.0);
+        assert_eq!((idle.deliveries, idle.transactions), (0.0, 0.0));
+        assert!(0.0 < idle.shard_cores && idle.cores() < slow.cores() && slow.cores() < fast.cores());
+        assert!(slow.cores() < wide.cores() && slow.cores() < held.cores());
+        assert!(fast.cores() < 10.0 * slow.cores(), "{fast:?} {slow:?}");
+        assert!(fast.transactions < 10.0 * slow.transactions && fast.operations > 9.9 * slow.operations);
+        assert_eq!((wide.deliveries, fast.deliveries), (5000.0, 10_000.0));
+    }
+
+    #[test]
+    fn extremes_stay_finite() {
+        for (connections, rooms, members, rate) in
+            [(0.0, 0.0, 0.0, 0.0), (1e8, 1e8, 1.0, 1e7), (1e8, 1.0, 1e6, 1e7), (1.0, 1.0, 1.0, 1e-9)]
+        {
+            let flow = load(connections, rooms, members, rate);
+            let all = [flow.cores(), flow.writes, flow.transactions, flow.operations, flow.deliveries];
+            assert!(all.iter().all(|value| value.is_finite() && *value >= 0.0), "{flow:?}");
+        }
     }
 }

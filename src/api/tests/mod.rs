@@ -1,6 +1,7 @@
 //! The API in front of a shard that is a table.
 
 mod assets;
+mod capacity;
 mod connections;
 mod metrics;
 mod requests;
