@@ -11,6 +11,8 @@ pub struct Batching {
     pub turn: f64,
     /// Sleeps per turn, against the law's.
     pub sleep: f64,
+    /// Long sleeps per sleep, against the law's.
+    pub long_sleep: f64,
     /// Seconds in which whatever comes joins one transaction.
     pub transaction_s: f64,
     /// Events of one room in one batch, against an even spread ([`spread`]).
@@ -33,6 +35,7 @@ impl Default for Batching {
         Batching {
             turn: 1.0,
             sleep: 1.0,
+            long_sleep: 1.0,
             transaction_s: 0.001,
             room: 1.0,
             alone: 0.0,
@@ -75,6 +78,14 @@ fn invert(function: impl Fn(f64) -> f64, value: f64, most: f64) -> f64 {
     (low + high) / 2.0
 }
 
+/// How long a shard naps before it sleeps for long (`NAP` in the runtime's executor), seconds.
+const NAP_S: f64 = 0.005;
+
+/// The part of a shard's sleeps that nothing ends before the nap is over, if so many things happen to it in a second.
+pub fn long(happen_per_s: f64) -> f64 {
+    (-happen_per_s * NAP_S).exp()
+}
+
 /// Messages between shards per event: the command to the room's home and its answer, and one to each other shard that
 /// has somebody in the room.
 pub fn peer_messages(shards: f64, members: f64) -> f64 {
@@ -109,8 +120,8 @@ impl Batching {
     /// From these samples of so many shards, in which each connection is pinged so often.
     pub fn learn<'a>(samples: impl Iterator<Item = &'a Sample>, shards: f64, heartbeat_s: f64) -> Batching {
         let default = Batching::default();
-        let mut means: [Mean; 9] = Default::default();
-        let [turn, sleep, transaction, room, alone, reads, operations, peers, skew] = &mut means;
+        let mut means: [Mean; 10] = Default::default();
+        let [turn, sleep, long_sleep, transaction, room, alone, reads, operations, peers, skew] = &mut means;
         for sample in samples {
             let (counts, seconds) = (&sample.counts, sample.seconds);
             skew.add(sample.busiest_us * shards / counts.shard_us, counts.shard_us);
@@ -122,6 +133,7 @@ impl Batching {
             let x = happened / seconds / shards * turn_s(sample);
             turn.add(happened / counts.turns / together(x), weight);
             sleep.add(counts.sleeps / counts.turns / (-x).exp(), weight);
+            long_sleep.add(counts.long_sleeps / counts.sleeps / long(happened / seconds / shards), weight);
             let per_transaction = counts.operations / counts.transactions;
             transaction.add(waiting(per_transaction) / (counts.operations / seconds), weight);
             let beats = sample.state.connections * seconds / heartbeat_s;
@@ -140,6 +152,7 @@ impl Batching {
         Batching {
             turn: turn.or(default.turn),
             sleep: sleep.or(default.sleep),
+            long_sleep: long_sleep.or(default.long_sleep),
             transaction_s: transaction.or(default.transaction_s),
             room: room.or(default.room),
             alone: alone.or(default.alone),

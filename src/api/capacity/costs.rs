@@ -20,6 +20,8 @@ pub enum Origin {
 pub enum Part {
     /// A shard goes to sleep and wakes up again.
     Sleep,
+    /// What a long sleep costs more than a short one.
+    LongSleep,
     /// A turn of a shard's loop: what it costs whatever is in it.
     Turn,
     /// A read that brings bytes, with the command in it.
@@ -60,7 +62,7 @@ struct Known {
 }
 
 /// Parts of the shards' work.
-pub const SHARD_PARTS: usize = 11;
+pub const SHARD_PARTS: usize = 12;
 /// Parts of the store's.
 pub const STORE_PARTS: usize = 3;
 /// All, with the second of all other threads.
@@ -74,6 +76,7 @@ const fn prior(value: f64, spread: f64) -> Prior {
 /// machine (Linux 6.18), one shard, PostgreSQL, messages of 128 bytes.
 const KNOWN: [Known; PARTS] = [
     Known { part: Part::Sleep, name: "sleep", count: |s| s.counts.sleeps, prior: prior(6.0, 0.5) },
+    Known { part: Part::LongSleep, name: "long_sleep", count: |s| s.counts.long_sleeps, prior: prior(30.0, 0.5) },
     Known { part: Part::Turn, name: "turn", count: |s| s.counts.turns, prior: prior(3.0, 0.5) },
     Known { part: Part::Read, name: "read", count: |s| s.counts.reads, prior: prior(5.0, 0.5) },
     Known { part: Part::Write, name: "write", count: |s| s.counts.writes, prior: prior(4.0, 0.5) },
@@ -190,9 +193,8 @@ impl Costs {
     }
 }
 
-/// What a sample says of the shards. Where the pump knows how long it was writing, that is an equation of its own: it
-/// tells the writes from the rest, which total CPU cannot while both go up and down together. Its clock is the wall's:
-/// where the threads had to wait for a core, it is shortened to the CPU that they got.
+/// What a sample says of the shards. The pump knows how long it was writing, which is an equation of its own: it tells the
+/// writes from the rest, which total CPU cannot while both go up and down together.
 fn shard_equations(
     counts: &Counts,
     parts: [f64; SHARD_PARTS],
@@ -202,7 +204,10 @@ fn shard_equations(
     if counts.write_us <= 0.0 || counts.busy_us <= 0.0 {
         return vec![Observation { counts: parts, cost: whole, error: error(whole) }];
     }
-    let write_us = counts.write_us * (whole / counts.busy_us).min(1.0);
+    // The phases are on the wall's clock, and without the way into sleep and out of it. Where the threads had to wait for
+    // a core they are longer than the CPU that was got: then they are shortened to it.
+    let asleep = (counts.sleeps * KNOWN[Part::Sleep as usize].prior.value).min(whole / 2.0);
+    let write_us = counts.write_us * ((whole - asleep) / counts.busy_us).min(1.0);
     let (mut writes, mut others) = ([0.0; SHARD_PARTS], parts);
     writes[Part::Write as usize] = parts[Part::Write as usize];
     others[Part::Write as usize] = 0.0;

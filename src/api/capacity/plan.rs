@@ -1,6 +1,6 @@
 //! What a planned load would take.
 
-use super::batching::{Batching, peer_messages, pushes_per_write, spread, together};
+use super::batching::{Batching, long, peer_messages, pushes_per_write, spread, together};
 use super::costs::{Costs, Part};
 use super::query::Shape;
 
@@ -78,7 +78,11 @@ pub fn flow(shape: &Shape, facts: &Facts, costs: &Costs, batching: &Batching) ->
         // Halfway: the longer a turn, the fewer of them, the longer each.
         turns = (turns + next) / 2.0;
         let sleeps = turns * (batching.sleep * (-waiting).exp()).min(1.0);
-        shard_us = fixed_us + turns * costs.of(Part::Turn) + sleeps * costs.of(Part::Sleep);
+        let long_sleeps = sleeps * (batching.long_sleep * long(happened / shards)).min(1.0);
+        shard_us = fixed_us
+            + turns * costs.of(Part::Turn)
+            + sleeps * costs.of(Part::Sleep)
+            + long_sleeps * costs.of(Part::LongSleep);
     }
     let store_us = transactions * costs.of(Part::Transaction) + operations * costs.of(Part::Operation);
     Flow {

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use veza_engine::wire::CommandType;
+use veza_runtime::{Call, Phase};
 
 use super::machine::ThreadCpu;
 use crate::api::backend::{ShardReport, StoreReport};
@@ -26,8 +26,10 @@ pub struct Reading {
 pub struct Counts {
     /// Turns of the shards' loops.
     pub turns: f64,
-    /// Sleeps between them.
+    /// Sleeps between them, the long ones too.
     pub sleeps: f64,
+    /// Those of them that went beyond the short nap, into io_uring.
+    pub long_sleeps: f64,
     /// Reads that brought bytes.
     pub reads: f64,
     /// Writes to sockets.
@@ -36,7 +38,7 @@ pub struct Counts {
     pub deliveries: f64,
     /// Events committed: durable messages, and what else has a position in a room.
     pub events: f64,
-    /// Commands that bring a connection into a room: `join_room`, `resume`, `subscribe`.
+    /// Rooms that connections came into or back to.
     pub joins: f64,
     /// Sockets accepted.
     pub connects: f64,
@@ -58,9 +60,9 @@ pub struct Counts {
     pub store_us: f64,
     /// CPU of all other threads, µs.
     pub other_us: f64,
-    /// Of the shards' time: within system calls that write to sockets, µs; 0 where it is not known.
+    /// Of the shards' time, on the wall's clock: writing sockets, µs.
     pub write_us: f64,
-    /// Of the shards' time: within turns, µs; 0 where it is not known.
+    /// The same of all that they do while awake.
     pub busy_us: f64,
 }
 
@@ -99,20 +101,16 @@ pub struct Sample {
 }
 
 impl Reading {
-    /// Of these reports; none if a shard is missing, since differences would lie.
-    pub fn new(shards: &[Box<ShardReport>], store: &StoreReport, process: &Process, cpu: &ThreadCpu) -> Reading {
+    /// Of the reports of all shards: if one is missing, differences would lie.
+    pub fn new(shards: &[Box<ShardReport>], store: &StoreReport, process: &Process, threads: &ThreadCpu) -> Reading {
         let mut counts = Counts {
             transactions: store.commit_us.buckets.iter().sum::<u64>() as f64,
             transaction_us: store.commit_us.sum as f64,
-            shard_us: cpu.shards.iter().sum(),
-            store_us: cpu.store,
-            other_us: cpu.other,
+            loads: store.loads as f64,
+            store_us: threads.store,
+            other_us: threads.other,
             ..Counts::default()
         };
-        let named = |list: &[(&'static str, u64)], name| {
-            list.iter().find(|(known, _)| *known == name).map_or(0.0, |(_, value)| *value as f64)
-        };
-        counts.loads = named(&store.counters, "loads");
         let mut state = State {
             resident: process.resident_bytes as f64,
             fds: process.open_fds as f64,
@@ -120,27 +118,15 @@ impl Reading {
             ..State::default()
         };
         for report in shards {
-            let stats = &report.stats;
-            let commands = |kind: CommandType| stats.commands.0[kind as usize] as f64;
-            let counted = |name| named(&report.counters, name);
-            counts.turns += counted("turns");
-            counts.sleeps += counted("sleeps");
-            counts.reads += counted("reads");
-            counts.writes += counted("writes");
-            counts.connects += counted("sockets_accepted");
-            counts.peer_messages += counted("peer_messages");
-            counts.deliveries += stats.deliveries as f64;
-            counts.events += stats.events as f64;
-            counts.joins += commands(CommandType::JoinRoom) + commands(CommandType::Resume);
-            counts.batches += stats.batch_ops.buckets.iter().sum::<u64>() as f64;
-            counts.operations += stats.batch_ops.sum as f64;
-            state.connections += stats.connections as f64;
-            state.subscriptions += stats.subscriptions as f64;
-            state.rooms += stats.rooms_loaded as f64;
+            counts.add_shard(report);
+            state.connections += report.engine.connections as f64;
+            state.subscriptions += report.engine.subscriptions as f64;
+            state.rooms += report.engine.rooms_loaded as f64;
             state.sockets += report.sockets as f64;
         }
         state.events = counts.events;
-        Reading { at: Instant::now(), counts, state, shards: cpu.shards.clone() }
+        let shards = shards.iter().map(|report| report.runtime.cpu_us as f64).collect();
+        Reading { at: Instant::now(), counts, state, shards }
     }
 
     /// Since `before`.
@@ -157,14 +143,46 @@ impl Reading {
 }
 
 impl Counts {
-    fn fields(&mut self) -> [&mut f64; 19] {
-        let Counts { turns, sleeps, reads, writes, deliveries, events, joins, connects, batches, operations, .. } =
-            self;
+    fn add_shard(&mut self, report: &ShardReport) {
+        let ShardReport { engine, runtime, .. } = report;
+        self.turns += runtime.turns as f64;
+        self.sleeps += runtime.sleeps as f64;
+        self.long_sleeps += runtime.calls[Call::IoUring] as f64;
+        self.reads += runtime.reads as f64;
+        self.writes += runtime.writes as f64;
+        self.connects += runtime.accepted as f64;
+        self.peer_messages += runtime.peer_messages as f64;
+        self.deliveries += engine.deliveries as f64;
+        self.events += engine.events as f64;
+        self.joins += (engine.joins + engine.resumed_rooms) as f64;
+        self.batches += engine.batch_ops.buckets.iter().sum::<u64>() as f64;
+        self.operations += engine.batch_ops.sum as f64;
+        self.shard_us += runtime.cpu_us as f64;
+        self.write_us += runtime.busy_us[Phase::Writes] as f64;
+        self.busy_us += runtime.busy_us.total() as f64;
+    }
+
+    fn fields(&mut self) -> [&mut f64; 20] {
+        let Counts {
+            turns,
+            sleeps,
+            long_sleeps,
+            reads,
+            writes,
+            deliveries,
+            events,
+            joins,
+            connects,
+            batches,
+            operations,
+            ..
+        } = self;
         let Counts { peer_messages, transactions, transaction_us, loads, .. } = self;
         let Counts { shard_us, store_us, other_us, write_us, busy_us, .. } = self;
         [
             turns,
             sleeps,
+            long_sleeps,
             reads,
             writes,
             deliveries,
