@@ -7,9 +7,9 @@ use super::costs::{Costs, Origin, Part, PartCost};
 use super::headroom::{CPU_FULL, Headroom, Known, idle_us, store_max};
 use super::machine::Bounds;
 use super::memory::Memory;
-use super::plan::{Facts, Flow, flow};
+use super::plan::{Facts, second};
 use super::query::Shape;
-use super::sample::{Sample, Window};
+use super::sample::{Counts, Sample, Window};
 
 /// Seconds that count as now.
 const NOW_S: f64 = 10.0;
@@ -252,13 +252,13 @@ impl Model<'_> {
     fn cost_figures(&self, present: &Shape) -> CostFigures {
         let (costs, cpu) = (&self.costs, "µs of CPU");
         let rate = if present.messages_per_s > 0.0 { present.messages_per_s } else { 1.0 };
-        let load = self.load(&Shape { messages_per_s: rate, ..*present });
+        let Counts { writes, deliveries, shard_us, store_us, .. } =
+            self.load(&Shape { messages_per_s: rate, ..*present }).counts;
         let beats = present.connections / self.facts.heartbeat_s;
-        let writes = (load.writes - beats).max(0.0) / load.deliveries.max(1e-9);
-        let delivery =
-            costs.of(Part::Delivery) + costs.of(Part::Write) * if load.deliveries > 0.0 { writes } else { 1.0 };
-        let idle = present.connections * idle_us(costs, self.facts) / 1e6;
-        let message = (load.shard_cores + load.store_cores - idle).max(0.0) * 1e6 / rate;
+        let shared = if deliveries > 0.0 { (writes - beats).max(0.0) / deliveries } else { 1.0 };
+        let delivery = costs.of(Part::Delivery) + costs.of(Part::Write) * shared;
+        let idle = present.connections * idle_us(costs, self.facts);
+        let message = (shard_us + store_us - idle).max(0.0) / rate;
         let figure = |value, unit, origin| Figure { value, unit, origin };
         let of = |part| costs.origin(part);
         CostFigures {
@@ -272,13 +272,13 @@ impl Model<'_> {
         }
     }
 
-    fn load(&self, shape: &Shape) -> Flow {
-        flow(shape, self.facts, &self.costs, &self.batching)
+    fn load(&self, shape: &Shape) -> Sample {
+        second(shape, self.facts, &self.costs, &self.batching)
     }
 
     fn plan(&self, shape: &Shape) -> Plan {
         let load = self.load(shape);
-        let busiest = load.shard_cores / self.facts.shards * self.batching.skew;
+        let counts = &load.counts;
         let memory = self.memory.of(shape, self.facts);
         let state = &self.now.state;
         let fds = state.fds - state.sockets + shape.connections;
@@ -286,17 +286,17 @@ impl Model<'_> {
         let mut lacking = Vec::new();
         for (what, lacks) in [
             ("cores", load.cores() > CPU_FULL * self.bounds.cores),
-            ("shards", busiest > CPU_FULL),
+            ("shards", load.busiest() > CPU_FULL),
             ("memory", memory > self.bounds.memory_bytes),
             ("file_descriptors", fds > state.max_fds),
-            ("database", load.operations > self.store_max),
+            ("database", counts.operations > self.store_max),
         ] {
             if lacks {
                 lacking.push(what);
             }
         }
         let beats = shape.connections / self.facts.heartbeat_s;
-        let writes = (load.writes - beats).max(1e-9);
+        let writes = (counts.writes - beats).max(1e-9);
         Plan {
             asked: Asked {
                 connections: shape.connections,
@@ -307,21 +307,21 @@ impl Model<'_> {
             },
             cores: Cores {
                 used: load.cores(),
-                shards: load.shard_cores,
-                store: load.store_cores,
-                other: load.other_cores,
-                busiest_shard: busiest,
+                shards: counts.shard_us / 1e6,
+                store: counts.store_us / 1e6,
+                other: counts.other_us / 1e6,
+                busiest_shard: load.busiest(),
                 provide,
             },
             memory: Need { used: memory, provide: memory / OTHER_PLANNED },
             file_descriptors: Need { used: fds, provide: (fds / OTHER_PLANNED).ceil() },
             database: Database {
-                transactions_per_s: load.transactions,
-                rows_per_s: load.operations,
-                rows_per_transaction: if load.transactions > 0.0 { load.operations / load.transactions } else { 0.0 },
+                transactions_per_s: counts.transactions,
+                rows_per_s: counts.operations,
+                rows_per_transaction: counts.operations / counts.transactions.max(1e-9),
             },
-            deliveries_per_s: load.deliveries,
-            deliveries_per_write: load.deliveries / writes,
+            deliveries_per_s: counts.deliveries,
+            deliveries_per_write: counts.deliveries / writes,
             fits_here: lacking.is_empty(),
             lacking,
             origin: self.plan_origin(shape),
@@ -380,8 +380,8 @@ fn point(sample: &Sample) -> Point {
         connections: sample.state.connections,
         messages_per_s: counts.events / seconds,
         deliveries_per_s: counts.deliveries / seconds,
-        cores: (counts.shard_us + counts.store_us + counts.other_us) / seconds / 1e6,
-        busiest_shard: sample.busiest_us / seconds / 1e6,
+        cores: sample.cores(),
+        busiest_shard: sample.busiest(),
         memory_bytes: sample.state.resident,
     }
 }

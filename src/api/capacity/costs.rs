@@ -175,6 +175,32 @@ impl Costs {
         self.values[part as usize]
     }
 
+    /// CPU of the shards in a sample with these counts, µs.
+    pub fn shard_us(&self, sample: &Sample) -> f64 {
+        self.sum(sample, 0..SHARD_PARTS)
+    }
+
+    /// CPU of the store's threads, µs.
+    pub fn store_us(&self, sample: &Sample) -> f64 {
+        self.sum(sample, SHARD_PARTS..PARTS - 1)
+    }
+
+    /// CPU of all other threads, µs.
+    pub fn other_us(&self, sample: &Sample) -> f64 {
+        self.sum(sample, PARTS - 1..PARTS)
+    }
+
+    fn sum(&self, sample: &Sample, parts: std::ops::Range<usize>) -> f64 {
+        parts.map(|index| (KNOWN[index].count)(sample) * self.values[index]).sum()
+    }
+
+    /// With each cost times what its place says.
+    #[cfg(test)]
+    pub fn scaled(mut self, factor: impl Fn(usize) -> f64) -> Costs {
+        self.values.iter_mut().enumerate().for_each(|(index, value)| *value *= factor(index));
+        self
+    }
+
     /// Where that comes from.
     pub fn origin(&self, part: Part) -> Origin {
         self.origins[part as usize]

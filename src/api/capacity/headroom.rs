@@ -7,7 +7,7 @@ use super::costs::{Costs, Part};
 use super::fit::{Observation, Prior, fit};
 use super::machine::Bounds;
 use super::memory::Memory;
-use super::plan::{Facts, Flow, flow};
+use super::plan::{Facts, second};
 use super::query::Shape;
 use super::sample::Sample;
 
@@ -118,15 +118,8 @@ impl Known<'_> {
         }
     }
 
-    fn load(&self, shape: &Shape) -> Flow {
-        flow(shape, self.facts, self.costs, self.batching)
-    }
-
-    /// Used by the busiest shard and by all threads now, in cores: as measured, whatever the reason.
-    fn used(&self) -> (f64, f64) {
-        let counts = &self.now.counts;
-        let per_s = 1.0 / self.now.seconds.max(1e-3) / 1e6;
-        (self.now.busiest_us * per_s, (counts.shard_us + counts.store_us + counts.other_us) * per_s)
+    fn load(&self, shape: &Shape) -> Sample {
+        second(shape, self.facts, self.costs, self.batching)
     }
 
     /// How much more fits.
@@ -138,7 +131,7 @@ impl Known<'_> {
 
     fn connections(&self) -> Room {
         let (state, shards) = (&self.now.state, self.facts.shards);
-        let (busiest, all) = self.used();
+        let (busiest, all) = (self.now.busiest(), self.now.cores());
         let idle_s = idle_us(self.costs, self.facts) / 1e6;
         let bytes = self.memory.connection + self.memory.subscription;
         Room::of([
@@ -152,8 +145,8 @@ impl Known<'_> {
     fn sends(&self) -> Room {
         let present = self.present();
         let now = self.load(&present);
-        let (busiest, all) = self.used();
-        let more = |fits: &dyn Fn(&Flow) -> bool| {
+        let (busiest, all) = (self.now.busiest(), self.now.cores());
+        let more = |fits: &dyn Fn(&Sample) -> bool| {
             let at = |more: f64| self.load(&Shape { messages_per_s: present.messages_per_s + more, ..present });
             let (mut low, mut high) = (0.0, 1.0);
             while fits(&at(high)) && high < SENDS_MAX {
@@ -166,10 +159,9 @@ impl Known<'_> {
             low
         };
         // What is used now is as measured; the model says how much is added.
-        let skew = self.batching.skew / self.facts.shards;
-        let shard = |load: &Flow| busiest + (load.shard_cores - now.shard_cores) * skew <= CPU_FULL;
-        let cores = |load: &Flow| all + load.cores() - now.cores() <= CPU_FULL * self.bounds.cores;
-        let store = |load: &Flow| load.operations <= self.store_max;
+        let shard = |load: &Sample| busiest + load.busiest() - now.busiest() <= CPU_FULL;
+        let cores = |load: &Sample| all + load.cores() - now.cores() <= CPU_FULL * self.bounds.cores;
+        let store = |load: &Sample| load.counts.operations <= self.store_max;
         Room::of([(Resource::ShardCpu, more(&shard)), (Resource::Cores, more(&cores)), (Resource::Store, more(&store))])
     }
 }

@@ -1,8 +1,9 @@
 //! What a planned load would take.
 
 use super::batching::{Batching, long, peer_messages, pushes_per_write, spread, together};
-use super::costs::{Costs, Part};
+use super::costs::Costs;
 use super::query::Shape;
+use super::sample::{Counts, Sample, State};
 
 /// What the model needs to know of this server besides its traffic.
 #[derive(Clone, Copy, Debug)]
@@ -21,79 +22,52 @@ pub struct Facts {
     pub ring_bytes: f64,
 }
 
-/// What happens in a second under a load.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Flow {
-    /// Pushes.
-    pub deliveries: f64,
-    /// Writes to sockets.
-    pub writes: f64,
-    /// Transactions.
-    pub transactions: f64,
-    /// Operations in them.
-    pub operations: f64,
-    /// CPU of the shards, seconds.
-    pub shard_cores: f64,
-    /// CPU of the store's threads.
-    pub store_cores: f64,
-    /// CPU of all other threads.
-    pub other_cores: f64,
-}
-
-impl Flow {
-    /// All of it.
-    pub fn cores(&self) -> f64 {
-        self.shard_cores + self.store_cores + self.other_cores
-    }
-}
-
 /// Rounds in which a turn's length and what waits for it settle.
 const ROUNDS: usize = 50;
 
-/// What this load comes to.
-pub fn flow(shape: &Shape, facts: &Facts, costs: &Costs, batching: &Batching) -> Flow {
+/// A second under this load, as the counters would show it, its CPU included.
+pub fn second(shape: &Shape, facts: &Facts, costs: &Costs, batching: &Batching) -> Sample {
     let (shards, connections, rate) = (facts.shards, shape.connections, shape.messages_per_s);
     let beats = connections / facts.heartbeat_s;
     let operations = rate * batching.operations;
     let per_transaction = together(operations * batching.transaction_s).min(facts.batch_max);
     let transactions = operations / per_transaction;
     let deliveries = rate * shape.members_per_room;
-    let more = batching.room * spread(per_transaction, shape.rooms);
-    let writes = deliveries / pushes_per_write(more) + rate * batching.alone + beats;
-    let reads = rate * batching.reads + beats;
-    let peers = rate * batching.peers * peer_messages(shards, shape.members_per_room);
-    let happened = reads + transactions + peers;
-    let fixed_us = reads * costs.of(Part::Read)
-        + writes * costs.of(Part::Write)
-        + deliveries * costs.of(Part::Delivery)
-        + rate * costs.of(Part::Event)
-        + transactions * costs.of(Part::Batch)
-        + peers * costs.of(Part::Peer)
-        + connections * costs.of(Part::Held);
-    let (mut turns, mut shard_us) = (happened, fixed_us);
-    for _ in 0..ROUNDS {
-        let turn_s = shard_us / turns.max(1e-9) / 1e6;
-        let waiting = happened / shards * turn_s;
-        let next = happened / (batching.turn * together(waiting)).max(1e-9);
-        // Halfway: the longer a turn, the fewer of them, the longer each.
-        turns = (turns + next) / 2.0;
-        let sleeps = turns * (batching.sleep * (-waiting).exp()).min(1.0);
-        let long_sleeps = sleeps * (batching.long_sleep * long(happened / shards)).min(1.0);
-        shard_us = fixed_us
-            + turns * costs.of(Part::Turn)
-            + sleeps * costs.of(Part::Sleep)
-            + long_sleeps * costs.of(Part::LongSleep);
-    }
-    let store_us = transactions * costs.of(Part::Transaction) + operations * costs.of(Part::Operation);
-    Flow {
+    let sharing = pushes_per_write(batching.room * spread(per_transaction, shape.rooms));
+    let counts = Counts {
+        reads: rate * batching.reads + beats,
+        writes: deliveries / sharing + rate * batching.alone + beats,
         deliveries,
-        writes,
-        transactions,
+        events: rate,
+        batches: transactions,
         operations,
-        shard_cores: shard_us / 1e6,
-        store_cores: store_us / 1e6,
-        other_cores: costs.of(Part::Second) / 1e6,
+        peer_messages: rate * batching.peers * peer_messages(shards, shape.members_per_room),
+        transactions,
+        ..Counts::default()
+    };
+    let state = State { connections, rooms: shape.rooms, ..State::default() };
+    let mut sample = Sample { seconds: 1.0, counts, state, busiest_us: 0.0 };
+    settle_turns(&mut sample, shards, costs, batching);
+    let counts = &mut sample.counts;
+    sample.busiest_us = counts.shard_us / shards * batching.skew;
+    (counts.store_us, counts.other_us) = (costs.store_us(&sample), costs.other_us(&sample));
+    sample
+}
+
+/// What happens while a turn runs waits for the next one: the longer a turn, the fewer of them, the longer each.
+fn settle_turns(sample: &mut Sample, shards: f64, costs: &Costs, batching: &Batching) {
+    let happened = sample.counts.reads + sample.counts.batches + sample.counts.peer_messages;
+    sample.counts.turns = happened;
+    for _ in 0..ROUNDS {
+        sample.counts.shard_us = costs.shard_us(sample);
+        let counts = &mut sample.counts;
+        let waiting = happened / shards * counts.shard_us / counts.turns.max(1e-9) / 1e6;
+        let turns = happened / (batching.turn * together(waiting)).max(1e-9);
+        counts.turns = (counts.turns + turns) / 2.0;
+        counts.sleeps = counts.turns * (batching.sleep * (-waiting).exp()).min(1.0);
+        counts.long_sleeps = counts.sleeps * (batching.long_sleep * long(happened / shards)).min(1.0);
     }
+    sample.counts.shard_us = costs.shard_us(sample);
 }
 
 #[cfg(test)]
@@ -109,24 +83,28 @@ mod tests {
         ring_bytes: 262_144.0,
     };
 
-    fn load(connections: f64, rooms: f64, members_per_room: f64, messages_per_s: f64) -> Flow {
-        let shape = Shape { connections, rooms, members_per_room, messages_per_s, after_s: None };
-        flow(&shape, &FACTS, &Costs::learn([].iter()), &Batching::default())
+    fn shape(connections: f64, rooms: f64, members_per_room: f64, messages_per_s: f64) -> Shape {
+        Shape { connections, rooms, members_per_room, messages_per_s, after_s: None }
+    }
+
+    fn load(shape: Shape) -> Sample {
+        second(&shape, &FACTS, &Costs::learn([].iter()), &Batching::default())
     }
 
     #[test]
     fn more_of_anything_costs_more_and_a_message_costs_less_at_a_higher_rate() {
-        let idle = load(1000.0, 100.0, 10.0, 0.0);
-        let slow = load(1000.0, 100.0, 10.0, 100.0);
-        let fast = load(1000.0, 100.0, 10.0, 1000.0);
-        let wide = load(1000.0, 20.0, 50.0, 100.0);
-        let held = load(3000.0, 100.0, 10.0, 100.0);
-        assert_eq!((idle.deliveries, idle.transactions), (0.0, 0.0));
-        assert!(0.0 < idle.shard_cores && idle.cores() < slow.cores() && slow.cores() < fast.cores());
+        let idle = load(shape(1000.0, 100.0, 10.0, 0.0));
+        let slow = load(shape(1000.0, 100.0, 10.0, 100.0));
+        let fast = load(shape(1000.0, 100.0, 10.0, 1000.0));
+        let wide = load(shape(1000.0, 20.0, 50.0, 100.0));
+        let held = load(shape(3000.0, 100.0, 10.0, 100.0));
+        assert_eq!((idle.counts.deliveries, idle.counts.transactions), (0.0, 0.0));
+        assert!(0.0 < idle.cores() && idle.cores() < slow.cores() && slow.cores() < fast.cores());
         assert!(slow.cores() < wide.cores() && slow.cores() < held.cores());
         assert!(fast.cores() < 10.0 * slow.cores(), "{fast:?} {slow:?}");
-        assert!(fast.transactions < 10.0 * slow.transactions && fast.operations > 9.9 * slow.operations);
-        assert_eq!((wide.deliveries, fast.deliveries), (5000.0, 10_000.0));
+        assert!(fast.counts.transactions < 10.0 * slow.counts.transactions);
+        assert!(fast.counts.operations > 9.9 * slow.counts.operations);
+        assert_eq!((wide.counts.deliveries, fast.counts.deliveries), (5000.0, 10_000.0));
     }
 
     #[test]
@@ -134,9 +112,55 @@ mod tests {
         for (connections, rooms, members, rate) in
             [(0.0, 0.0, 0.0, 0.0), (1e8, 1e8, 1.0, 1e7), (1e8, 1.0, 1e6, 1e7), (1.0, 1.0, 1.0, 1e-9)]
         {
-            let flow = load(connections, rooms, members, rate);
-            let all = [flow.cores(), flow.writes, flow.transactions, flow.operations, flow.deliveries];
-            assert!(all.iter().all(|value| value.is_finite() && *value >= 0.0), "{flow:?}");
+            let sample = load(shape(connections, rooms, members, rate));
+            let counts = &sample.counts;
+            let all = [sample.cores(), counts.writes, counts.transactions, counts.turns, counts.sleeps];
+            assert!(all.iter().all(|value| value.is_finite() && *value >= 0.0), "{sample:?}");
         }
+    }
+
+    /// A server whose work costs other amounts than the defaults say, and batches otherwise.
+    fn another_server() -> (Costs, Batching) {
+        let costs = Costs::learn([].iter()).scaled(|index| [1.4, 0.8, 1.2, 0.7, 1.6][index % 5]);
+        (costs, Batching { transaction_s: 0.003, turn: 1.2, sleep: 0.9, ..Batching::default() })
+    }
+
+    /// So many samples of five seconds each.
+    fn samples(of: Shape, count: usize) -> Vec<Sample> {
+        let (costs, batching) = another_server();
+        vec![second(&of, &FACTS, &costs, &batching).times(5.0); count]
+    }
+
+    #[test]
+    fn what_is_learnt_from_one_load_predicts_another() {
+        let quiet = shape(500.0, 50.0, 10.0, 0.0);
+        for (learnt, asked) in [
+            (shape(500.0, 50.0, 10.0, 300.0), shape(500.0, 50.0, 10.0, 600.0)),
+            (shape(500.0, 50.0, 10.0, 300.0), shape(500.0, 10.0, 50.0, 300.0)),
+            (shape(500.0, 5.0, 100.0, 100.0), shape(500.0, 100.0, 5.0, 600.0)),
+            (shape(500.0, 50.0, 10.0, 300.0), shape(1500.0, 150.0, 10.0, 300.0)),
+        ] {
+            let window = [samples(quiet, 3), samples(learnt, 6)].concat();
+            let costs = Costs::learn(window.iter());
+            let batching = Batching::learn(window.iter(), FACTS.shards, FACTS.heartbeat_s);
+            let (truth, laws) = another_server();
+            let predicted = second(&asked, &FACTS, &costs, &batching);
+            let real = second(&asked, &FACTS, &truth, &laws);
+            let error = predicted.cores() / real.cores() - 1.0;
+            assert!(error.abs() < 0.2, "{asked:?} from {learnt:?}: {error:+.3}");
+            let error = predicted.counts.transactions / real.counts.transactions - 1.0;
+            assert!(error.abs() < 0.02, "{asked:?} from {learnt:?}: transactions {error:+.3}");
+        }
+    }
+
+    #[test]
+    fn one_mixture_for_ten_minutes_is_met_and_stays_finite() {
+        let only = shape(500.0, 50.0, 10.0, 300.0);
+        let window = samples(only, 120);
+        let costs = Costs::learn(window.iter());
+        let batching = Batching::learn(window.iter(), FACTS.shards, FACTS.heartbeat_s);
+        let again = second(&only, &FACTS, &costs, &batching).times(5.0);
+        assert!((again.cores() / window[0].cores() - 1.0).abs() < 0.03, "{} {}", again.cores(), window[0].cores());
+        assert!(costs.table(window.iter()).iter().all(|part| part.cpu_us.is_finite() && part.cpu_us >= 0.0));
     }
 }

@@ -212,6 +212,30 @@ impl Counts {
     }
 }
 
+impl Sample {
+    /// CPU of all threads, seconds per second.
+    pub fn cores(&self) -> f64 {
+        let counts = &self.counts;
+        (counts.shard_us + counts.store_us + counts.other_us) / self.seconds.max(1e-3) / 1e6
+    }
+
+    /// CPU of the busiest shard, seconds per second.
+    pub fn busiest(&self) -> f64 {
+        self.busiest_us / self.seconds.max(1e-3) / 1e6
+    }
+
+    /// The same for so many times as long.
+    #[cfg(test)]
+    pub fn times(&self, factor: f64) -> Sample {
+        Sample {
+            seconds: self.seconds * factor,
+            counts: self.counts.zip(&self.counts, |count, _| count * factor),
+            state: self.state,
+            busiest_us: self.busiest_us * factor,
+        }
+    }
+}
+
 /// The last minutes.
 #[derive(Debug, Default)]
 pub struct Window {
