@@ -48,9 +48,9 @@ pub fn second(shape: &Shape, facts: &Facts, costs: &Costs, batching: &Batching) 
     let state = State { connections, rooms: shape.rooms, ..State::default() };
     let mut sample = Sample { seconds: 1.0, counts, state, busiest_us: 0.0 };
     settle_turns(&mut sample, shards, costs, batching);
-    let counts = &mut sample.counts;
-    sample.busiest_us = counts.shard_us / shards * batching.skew;
-    (counts.store_us, counts.other_us) = (costs.store_us(&sample), costs.other_us(&sample));
+    sample.busiest_us = sample.counts.shard_us / shards * batching.skew;
+    sample.counts.store_us = costs.store_us(&sample);
+    sample.counts.other_us = costs.other_us(&sample);
     sample
 }
 
