@@ -165,6 +165,7 @@ fn start_http(
         allowed_origins: config.server.allowed_origins.clone(),
         answer_timeout: ANSWER_TIMEOUT,
         internal_port: internal.is_some(),
+        capacity: capacity_facts(config, &process),
     };
     let api = Api::new(Box::new(process), tickets.clone(), settings);
     tokio::spawn(async move {
@@ -173,11 +174,25 @@ fn start_http(
         }
     });
     let mut http = JoinSet::new();
+    http.spawn(api.clone().sample_capacity(stopped.clone()));
     http.spawn(api::serve_handed(api.public_router(), handed, stopped.clone()));
     if let Some(listener) = internal {
         http.spawn(api::serve_listener(api.internal_router(), listener, stopped));
     }
     http
+}
+
+/// What the model behind `/capacity` has to know of this server.
+fn capacity_facts(config: &Config, process: &Process) -> api::CapacityFacts {
+    let limits = config.engine_limits();
+    api::CapacityFacts {
+        shards: f64::from(process.post.shards()),
+        heartbeat_s: limits.heartbeat_us as f64 / 1e6,
+        batch_max: limits.batch_ops_max as f64,
+        writers: process.store.writers() as f64,
+        ring_events: limits.ring_events as f64,
+        ring_bytes: limits.ring_bytes as f64,
+    }
 }
 
 fn accounts(config: &Config, store: &Store, post: &Post) -> Result<AuthService, Failure> {

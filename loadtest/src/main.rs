@@ -32,6 +32,8 @@ enum Command {
     FanoutCpu(cmd::fanout::Arguments),
     /// Acknowledged durable sends a second, and the latency at half of that
     Sends(cmd::sends::Arguments),
+    /// What /capacity predicts for one load after another, against what that load then takes
+    Capacity(cmd::capacity::Arguments),
     /// Fills an empty database with users, rooms and messages
     Seed(cmd::seed::Arguments),
     /// Pages, searches and joins over much data and over little
@@ -90,6 +92,7 @@ fn main() -> ExitCode {
         Command::IdleMemory(arguments) => arguments.run(),
         Command::FanoutCpu(arguments) => arguments.run(),
         Command::Sends(arguments) => arguments.run(),
+        Command::Capacity(arguments) => arguments.run(),
         Command::Seed(arguments) => arguments.run(),
         Command::Pages(arguments) => arguments.run(),
         Command::Bench(arguments) => arguments.run(),

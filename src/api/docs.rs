@@ -2,6 +2,7 @@
 //! of commands, once, at the start.
 
 mod asyncapi;
+pub(super) mod capacity;
 mod html;
 mod openapi;
 mod schema;

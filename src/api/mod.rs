@@ -3,6 +3,7 @@
 
 mod assets;
 mod backend;
+mod capacity;
 mod commands;
 mod conn;
 mod cors;
@@ -26,6 +27,7 @@ use veza_engine::wire::parse::Parser;
 use veza_engine::wire::{Command, CommandError, CommandType, ErrorCode};
 
 pub use backend::{AccountRequest, Backend, CommandResult, Full, Pending, ShardReport, Status, StoreReport};
+pub use capacity::Facts as CapacityFacts;
 pub use conn::{HANDED_MAX, Handed, serve_handed, serve_listener};
 pub use problem::Problem;
 pub use tickets::{TICKETS_MAX, Tickets};
@@ -41,6 +43,8 @@ pub struct Settings {
     pub answer_timeout: Duration,
     /// `/metrics` is served on the internal port only.
     pub internal_port: bool,
+    /// What `/capacity` cannot read from the shards' counters.
+    pub capacity: CapacityFacts,
 }
 
 /// The state that all requests share.
@@ -51,12 +55,14 @@ pub struct Api {
     tickets: Arc<Tickets>,
     parser: Mutex<Parser>,
     started: Instant,
+    capacity: capacity::Planner,
 }
 
 impl Api {
     /// An API in front of `backend`, whose answers to commands come to `tickets`.
     pub fn new(backend: Box<dyn Backend>, tickets: Arc<Tickets>, settings: Settings) -> Arc<Api> {
-        Arc::new(Api { backend, settings, tickets, parser: Mutex::default(), started: Instant::now() })
+        let (parser, started, capacity) = (Mutex::default(), Instant::now(), capacity::Planner::default());
+        Arc::new(Api { backend, settings, tickets, parser, started, capacity })
     }
 
     fn parse(&self, kind: CommandType, body: &[u8]) -> Result<Command, Box<CommandError>> {
@@ -81,14 +87,19 @@ impl Api {
             .route("/ws", any(upgrade_required))
             .route("/echo", any(upgrade_required));
         if !self.settings.internal_port {
-            router = router.route("/metrics", get(metrics::metrics));
+            router = router.merge(self.numbers());
         }
         self.finish(router)
     }
 
     /// What operators reach on a port of its own.
     pub fn internal_router(self: &Arc<Self>) -> Router {
-        self.finish(self.health().route("/metrics", get(metrics::metrics)))
+        self.finish(self.health().merge(self.numbers()))
+    }
+
+    /// What is for operators alone.
+    fn numbers(&self) -> Router<Arc<Api>> {
+        Router::new().route("/metrics", get(metrics::metrics)).merge(capacity::router())
     }
 
     fn health(&self) -> Router<Arc<Api>> {

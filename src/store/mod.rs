@@ -192,6 +192,15 @@ impl Store {
         }
     }
 
+    /// Transactions that may be under way at a time.
+    pub fn writers(&self) -> usize {
+        match &self.backend {
+            // One thread writes.
+            Backend::Sqlite(_) => 1,
+            Backend::Postgres(store) => store.writers(),
+        }
+    }
+
     /// Whether the database answers.
     pub fn up(&self) -> bool {
         self.health().up

@@ -1,6 +1,7 @@
 //! The commands: each has arguments and a `run` that says whether everything held.
 
 pub mod bench;
+pub mod capacity;
 pub mod compare;
 pub mod compression;
 pub mod fanout;

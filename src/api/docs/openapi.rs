@@ -54,6 +54,7 @@ pub fn document() -> Value {
             statuses.iter().map(|status| (status.to_string(), json!({ "description": summary }))).collect();
         paths.insert(path.into(), json!({ "get": { "summary": summary, "responses": answers, "security": [] } }));
     }
+    paths.insert("/capacity".into(), json!({ "get": super::capacity::operation() }));
     json!({
         "openapi": "3.1.0",
         "info": {

@@ -26,22 +26,28 @@ pub(super) use text::Kind;
 const REPORT_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(super) async fn metrics(State(api): State<Arc<Api>>) -> Response {
-    let mut snapshot = Snapshot {
-        shards: Vec::new(),
+    let snapshot = Snapshot {
+        shards: shard_reports(&api).await,
         store: api.backend.store_report(),
         status: api.backend.status(),
         process: Process::read(),
         http_waiting: api.tickets.waiting(),
         uptime: api.started.elapsed(),
     };
+    ([(header::CONTENT_TYPE, text::CONTENT_TYPE), (header::CACHE_CONTROL, "no-store")], snapshot.text()).into_response()
+}
+
+/// The numbers of all shards that answer in time, under their label.
+pub(super) async fn shard_reports(api: &Api) -> Vec<(String, Box<ShardReport>)> {
     let asked: Vec<_> = (0..api.backend.shards()).map(|shard| (shard, api.backend.shard_report(shard))).collect();
     let deadline = tokio::time::Instant::now() + REPORT_TIMEOUT;
+    let mut reports = Vec::with_capacity(asked.len());
     for (shard, answer) in asked {
         if let Ok(Ok(report)) = tokio::time::timeout_at(deadline, answer).await {
-            snapshot.shards.push((shard.to_string(), report));
+            reports.push((shard.to_string(), report));
         }
     }
-    ([(header::CONTENT_TYPE, text::CONTENT_TYPE), (header::CACHE_CONTROL, "no-store")], snapshot.text()).into_response()
+    reports
 }
 
 /// All numbers at one moment.

@@ -1,6 +1,7 @@
 //! The API in front of a shard that is a table.
 
 mod assets;
+mod capacity;
 mod connections;
 mod metrics;
 mod requests;
@@ -112,6 +113,14 @@ fn settings() -> Settings {
         allowed_origins: vec!["https://app.example.com".into()],
         answer_timeout: Duration::from_millis(50),
         internal_port: false,
+        capacity: CapacityFacts {
+            shards: 2.0,
+            heartbeat_s: 25.0,
+            batch_max: 1024.0,
+            writers: 4.0,
+            ring_events: 256.0,
+            ring_bytes: 262_144.0,
+        },
     }
 }
 

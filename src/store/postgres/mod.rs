@@ -164,6 +164,11 @@ impl Postgres {
         let _ = self.requests.send(upkeep::Request { now, reply });
     }
 
+    /// Connections that write.
+    pub(super) fn writers(&self) -> usize {
+        self.writers.len()
+    }
+
     /// Health and counters.
     pub(super) fn meter(&self) -> &Meter {
         &self.context.meter
