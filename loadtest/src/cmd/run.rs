@@ -56,7 +56,7 @@ pub fn scenario(name: &str, set: &[String]) -> Result<Scenario, String> {
 impl Arguments {
     pub fn run(self) -> Result<bool, String> {
         let scenario = scenario(&self.scenario, &self.set)?;
-        let (target, _own) = match (self.addr, &self.secret) {
+        let (target, own) = match (self.addr, &self.secret) {
             (Some(addr), Some(secret)) => {
                 let metrics_addr = self.metrics_addr.unwrap_or(addr);
                 (Target { metrics_addr, ..Target::new(addr, secret) }, None)
@@ -68,12 +68,16 @@ impl Arguments {
         };
         let total = (scenario.warmup.0 + scenario.duration.0).as_secs_f64();
         let mut progress = (!self.quiet).then(|| Progress::new(&scenario.name, Some(total)));
-        let mut result = load::run(&scenario, &target, &mut |second| {
+        let result = load::run(&scenario, &target, &mut |second| {
             if let Some(progress) = &mut progress {
                 progress.second(second);
             }
             ControlFlow::Continue(())
-        })?;
+        });
+        if let (Some(own), Err(_)) = (&own, &result) {
+            eprintln!("--- the end of the server's log\n{}", own.server.log());
+        }
+        let mut result = result?;
         if let Some(mut progress) = progress {
             progress.finish();
         }

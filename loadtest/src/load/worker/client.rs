@@ -63,6 +63,8 @@ pub struct Client {
     pub began_ns: u64,
     /// Answers, or rooms, that are missing until it is ready.
     pub missing: usize,
+    /// Connections that were refused, one after another.
+    pub failures: u32,
     /// Commands whose time came while it was on its way.
     pub queue: VecDeque<u64>,
     /// Messages whose answer was lost with a connection.
@@ -101,6 +103,7 @@ impl Client {
             wanted_ns: 0,
             began_ns: 0,
             missing: 0,
+            failures: 0,
             queue: VecDeque::new(),
             unknown: Vec::new(),
             stalls: false,

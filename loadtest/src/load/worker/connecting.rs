@@ -11,8 +11,9 @@ use std::cmp::Reverse;
 use std::io;
 use tungstenite::{Error, Message};
 
-/// Pause before a refused connection is tried again.
-const AGAIN_NS: u64 = 50_000_000;
+/// Pause before a refused connection is tried again; doubled with each refusal, so many times.
+const AGAIN_NS: u64 = 25_000_000;
+const DOUBLED_MAX: u32 = 6;
 /// What the closing of a connection without a code is counted as.
 const RESET: &str = "reset";
 
@@ -53,7 +54,10 @@ impl Worker {
     /// A connection did not come about: it is tried again.
     fn again(&mut self, number: usize, reason: &str) {
         self.last_failure = reason.lines().next().unwrap_or_default().to_owned();
-        self.timers.push(Reverse((now_ns() + AGAIN_NS, Timer::Return(number))));
+        let failures = &mut self.clients[number].failures;
+        let pause = AGAIN_NS << *failures;
+        *failures = (*failures + 1).min(DOUBLED_MAX);
+        self.timers.push(Reverse((now_ns() + pause, Timer::Return(number))));
     }
 
     fn failed_to_enter(&mut self, number: usize, reason: &str) {
@@ -169,7 +173,7 @@ impl Worker {
         self.left(number);
         let client = &mut self.clients[number];
         (client.stage, client.wanted_ns) = (Stage::Entering, now);
-        self.timers.push(Reverse((now + AGAIN_NS / 5, Timer::Return(number))));
+        self.timers.push(Reverse((now + AGAIN_NS, Timer::Return(number))));
     }
 
     /// Ends a connection that is of no use; what follows is the caller's.
@@ -277,6 +281,7 @@ impl Worker {
         let client = &mut self.clients[number];
         client.user_id = crate::frame::number_of(text, "\"user_id\":").unwrap_or(0);
         client.stage = Stage::CatchingUp;
+        client.failures = 0;
         record(&mut self.tally.connect, now - client.began_ns);
         self.connected += 1;
         if now >= self.borders.1 {
