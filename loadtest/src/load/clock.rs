@@ -22,7 +22,10 @@ fn read(clock: ClockId) -> u64 {
 
 /// The present as RFC 3339, UTC, to the second.
 pub fn wall_clock() -> String {
-    let seconds = crate::token::unix_seconds();
+    rfc3339(crate::token::unix_seconds())
+}
+
+fn rfc3339(seconds: i64) -> String {
     let (days, rest) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
     // Days to a date: Howard Hinnant's civil_from_days.
     let z = days + 719_468;
@@ -35,4 +38,23 @@ pub fn wall_clock() -> String {
     let month = if month < 10 { month + 3 } else { month - 9 };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", rest / 3600, rest / 60 % 60, rest % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        let cases = [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_399, "2000-02-28T23:59:59Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (1_767_225_600, "2026-01-01T00:00:00Z"),
+            (4_107_542_400, "2100-03-01T00:00:00Z"),
+        ];
+        for (seconds, text) in cases {
+            assert_eq!(rfc3339(seconds), text);
+        }
+    }
 }

@@ -10,6 +10,8 @@ use std::net::SocketAddr;
 pub const CPU: &str = "process_cpu_seconds_total";
 /// Its resident memory.
 pub const RSS: &str = "process_resident_memory_bytes";
+/// Connections closed for reading too slowly.
+pub const SLOW: &str = "disconnects_total{code=3002}";
 /// Operations in its journals.
 pub const JOURNAL: &str = "journal_operations";
 /// Time that the pump of a shard was busy, by shard (and phase).

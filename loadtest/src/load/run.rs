@@ -232,6 +232,7 @@ impl Outcome {
         }
         result.series = self.series;
         growth(result, scenario);
+        closed(result, scenario);
     }
 }
 
@@ -259,6 +260,18 @@ fn growth(result: &mut RunResult, scenario: &Scenario) {
     let held = value.is_some_and(|value| value <= scenario.memory_growth_max);
     let text = format!("memory growth <= {}", scenario.memory_growth_max);
     result.thresholds.push(Threshold { text, value, held });
+}
+
+/// `stall.must_close`, as a threshold of this run. A client that does not read may meet a reset in place of the code.
+fn closed(result: &mut RunResult, scenario: &Scenario) {
+    if !scenario.stall.must_close {
+        return;
+    }
+    let seen = || ["3002", "reset"].iter().filter_map(|code| result.counts.closes.get(*code)).sum::<u64>() as f64;
+    let value = result.server.get(metrics::SLOW).copied().unwrap_or_else(seen);
+    let wanted = (scenario.users as f64 * scenario.stall.share).round();
+    let text = format!("closed with 3002 >= {wanted}");
+    result.thresholds.push(Threshold { text, value: Some(value), held: value >= wanted });
 }
 
 fn notes_of_workers(result: &mut RunResult, done: &[DoneReport]) {

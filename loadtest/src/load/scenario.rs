@@ -54,8 +54,6 @@ pub struct Scenario {
     pub workers: usize,
     /// The same number makes the same plan. Default 1.
     pub seed: u64,
-    /// Clients offer permessage-deflate. Default false.
-    pub compression: bool,
     /// The load.
     pub load: Load,
     /// What clients do, by weight. Default: `{ send = 1 }`.
@@ -114,6 +112,8 @@ pub struct Stall {
     pub lasts: Span,
     /// Bytes of their receive buffers. Default 4096.
     pub receive_buffer: usize,
+    /// Whether the load is such that the server must close them all (3002); that is a threshold then. Default false.
+    pub must_close: bool,
 }
 
 /// What rooms are.
@@ -212,7 +212,6 @@ impl Default for Scenario {
             patience: Span::secs(60),
             workers: 0,
             seed: 1,
-            compression: false,
             load: Load::default(),
             verbs: BTreeMap::from([(Verb::Send, 1.0)]),
             cut: Cut::default(),
@@ -237,7 +236,7 @@ impl Default for Cut {
 
 impl Default for Stall {
     fn default() -> Stall {
-        Stall { share: 0.0, after: Span::secs(1), lasts: Span::secs(5), receive_buffer: 4096 }
+        Stall { share: 0.0, after: Span::secs(1), lasts: Span::secs(5), receive_buffer: 4096, must_close: false }
     }
 }
 

@@ -81,7 +81,6 @@ struct Worker {
     /// What the timer is set to.
     armed_ns: u64,
     clients: Vec<Client>,
-    /// The rooms' numbers by `room_id`, where a client has too many to look through.
     ledger: Ledger,
     /// Clients that own a room, by its number; only those of this worker.
     owners: HashMap<usize, usize>,

@@ -29,7 +29,7 @@ impl Worker {
             return self.done(number, verb, pending, text, now);
         }
         if kind == "error" {
-            return self.refused_entry(number, pending, text, now);
+            return self.refused_entry(number, text, now);
         }
         match pending.asked {
             Asked::Join | Asked::Return => self.joined(number, pending, text, now),
@@ -79,7 +79,7 @@ impl Worker {
     }
 
     /// An entry that was refused is tried again where that may help.
-    fn refused_entry(&mut self, number: usize, pending: Pending, text: &str, now: u64) {
+    fn refused_entry(&mut self, number: usize, text: &str, now: u64) {
         self.tally.refused(code_of(text), self.measured(now));
         if !text.contains("\"retryable\":true") {
             self.failed = Some(format!("a client cannot enter its room: {text:.400}"));
@@ -87,7 +87,6 @@ impl Worker {
         }
         self.last_failure = text.chars().take(200).collect();
         // The connection is begun anew, which tries everything again.
-        let _ = pending;
         self.drop_connection(number);
         self.timers.push(Reverse((now + AGAIN_NS, Timer::Return(number))));
     }
