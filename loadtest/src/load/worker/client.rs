@@ -73,8 +73,10 @@ pub struct Client {
     pub stalls: bool,
     /// It reads nothing at present.
     pub stalled: bool,
-    /// It has stalled, and has not read everything since.
+    /// It has stalled, and has not come to what was sent after that.
     pub behind: bool,
+    /// When it began to read again, ns.
+    pub unstalled_ns: u64,
     /// Its socket has not taken everything.
     pub blocked: bool,
     /// What the server's Close frame said.
@@ -109,6 +111,7 @@ impl Client {
             stalls: false,
             stalled: false,
             behind: false,
+            unstalled_ns: 0,
             blocked: false,
             close: None,
             repeating: 0,

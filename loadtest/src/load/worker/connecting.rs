@@ -110,7 +110,6 @@ impl Worker {
             }
         }
         self.count_bytes(number, now);
-        self.clients[number].behind &= self.clients[number].stalled;
     }
 
     fn count_bytes(&mut self, number: usize, now: u64) {
@@ -258,7 +257,7 @@ impl Worker {
             if let Some(socket) = client.link.socket()
                 && self.epoll.delete(socket).is_ok()
             {
-                (client.stalled, client.behind) = (true, true);
+                (client.stalled, client.behind, client.unstalled_ns) = (true, true, u64::MAX);
             }
         }
     }
@@ -266,7 +265,7 @@ impl Worker {
     /// They read again.
     pub fn unstall(&mut self) {
         for (number, client) in self.clients.iter_mut().enumerate().filter(|(_, client)| client.stalled) {
-            client.stalled = false;
+            (client.stalled, client.unstalled_ns) = (false, now_ns());
             if let Some(socket) = client.link.socket() {
                 let added = self.epoll.add(socket, EpollEvent::new(EpollFlags::EPOLLIN, number as u64));
                 if let Err(error) = added {

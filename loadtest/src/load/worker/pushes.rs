@@ -68,6 +68,10 @@ impl Worker {
             ("message_deleted", _) => Shown::Delete(event.message),
             _ => Shown::Other(scan::hash_event(kind, event.message)),
         };
+        if let Shown::Message(identity) = shown {
+            let client = &mut self.clients[number];
+            client.behind &= identity.intended_ns < client.unstalled_ns;
+        }
         self.tally.delivered(since, measured);
         self.show(number, place, event.seq, shown, own_and_live, now);
     }
