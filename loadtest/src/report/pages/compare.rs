@@ -84,8 +84,8 @@ fn time_lines(names: [&str; 2], runs: [&RunResult; 2]) -> Vec<String> {
     let lines: [Line; 6] = [
         ("ack", "Ack p99 of each second", TIME, |s| some_us(s.ack_p99_us)),
         ("delivery", "Delivery p99 of each second", TIME, |s| some_us(s.delivery_p99_us)),
-        ("acknowledged", "Acknowledged sends", RATE, |s| Some(s.acknowledged as f64)),
-        ("deliveries", "Deliveries", RATE, |s| Some(s.deliveries as f64)),
+        ("acknowledged", "Acknowledged per second", RATE, |s| Some(s.acknowledged as f64)),
+        ("deliveries", "Deliveries per second", RATE, |s| Some(s.deliveries as f64)),
         ("cores", "Cores of the server", CORES, |s| s.server_cores),
         ("memory", "Server memory", BYTES, |s| s.server_rss_bytes.map(|bytes| bytes as f64)),
     ];

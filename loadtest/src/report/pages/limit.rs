@@ -142,7 +142,14 @@ fn throughput(limits: &Limits) -> Plot {
     let mut series = curves(limits, |step| value(&step.run, "acknowledged_per_s"));
     let most = limits.sweeps.iter().flat_map(|sweep| &sweep.steps).map(Step::offered).fold(0.0, f64::max);
     series.push(super::curves::series("all that the plan wanted", 0, Look::Dashed, vec![(0.0, 0.0), (most, most)]));
-    Plot { title: "Acknowledged under load".into(), x: LOAD, y: RATE, series, shaded: Vec::new(), rules: knees(limits) }
+    Plot {
+        title: "Acknowledged per second under load".into(),
+        x: LOAD,
+        y: RATE,
+        series,
+        shaded: Vec::new(),
+        rules: knees(limits),
+    }
 }
 
 fn used(limits: &Limits, sweep: &Sweep) -> Plot {

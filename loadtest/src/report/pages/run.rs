@@ -233,16 +233,21 @@ fn time_line(run: &RunResult) -> String {
         sends.push(line("errors", 2, Look::Solid, |s| Some(s.errors as f64)));
     }
     let figures = [
-        ("sends", timed(run, "Commands", RATE, sends)),
+        ("sends", timed(run, "Commands per second", RATE, sends)),
         (
             "deliveries",
-            timed(run, "Deliveries", RATE, vec![line("deliveries", 1, Look::Solid, |s| Some(s.deliveries as f64))]),
+            timed(
+                run,
+                "Deliveries per second",
+                RATE,
+                vec![line("deliveries", 1, Look::Solid, |s| Some(s.deliveries as f64))],
+            ),
         ),
         (
             "cores",
             timed(
                 run,
-                "CPU",
+                "Cores in use",
                 CORES,
                 vec![
                     line("server", 1, Look::Solid, |s| s.server_cores),
@@ -263,7 +268,7 @@ fn time_line(run: &RunResult) -> String {
             "journal",
             timed(
                 run,
-                "Waiting",
+                "Operations and commands waiting",
                 NUMBER,
                 vec![
                     line("journal: operations not yet committed", 1, Look::Solid, |s| {
