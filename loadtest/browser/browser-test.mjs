@@ -9,6 +9,7 @@ import './cases-basics.mjs';
 import './cases-chat.mjs';
 import './cases-rooms.mjs';
 import './cases-page.mjs';
+import './cases-capacity.mjs';
 
 test('all of this was said compressed: the browser and the server have agreed to it', async () => {
   const extensions = await world.ada.page.evaluate(

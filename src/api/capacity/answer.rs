@@ -257,8 +257,9 @@ impl Model<'_> {
         let beats = present.connections / self.facts.heartbeat_s;
         let shared = if deliveries > 0.0 { (writes - beats).max(0.0) / deliveries } else { 1.0 };
         let delivery = costs.of(Part::Delivery) + costs.of(Part::Write) * shared;
-        let idle = present.connections * idle_us(costs, self.facts);
-        let message = (shard_us + store_us - idle).max(0.0) / rate;
+        // What messages add to the silence.
+        let idle = self.load(&Shape { messages_per_s: 0.0, ..*present }).counts;
+        let message = (shard_us + store_us - idle.shard_us - idle.store_us).max(0.0) / rate;
         let figure = |value, unit, origin| Figure { value, unit, origin };
         let of = |part| costs.origin(part);
         CostFigures {

@@ -13,7 +13,9 @@ pub struct Batching {
     pub sleep: f64,
     /// Long sleeps per sleep, against the law's.
     pub long_sleep: f64,
-    /// Seconds in which whatever comes joins one transaction.
+    /// Seconds in which whatever comes joins one batch of a shard.
+    pub batch_s: f64,
+    /// Seconds in which whatever comes joins one transaction, which may hold several batches.
     pub transaction_s: f64,
     /// Events of one room in one batch, against an even spread ([`spread`]).
     pub room: f64,
@@ -36,6 +38,7 @@ impl Default for Batching {
             turn: 1.0,
             sleep: 1.0,
             long_sleep: 1.0,
+            batch_s: 0.001,
             transaction_s: 0.001,
             room: 1.0,
             alone: 0.0,
@@ -120,8 +123,8 @@ impl Batching {
     /// From these samples of so many shards, in which each connection is pinged so often.
     pub fn learn<'a>(samples: impl Iterator<Item = &'a Sample>, shards: f64, heartbeat_s: f64) -> Batching {
         let default = Batching::default();
-        let mut means: [Mean; 10] = Default::default();
-        let [turn, sleep, long_sleep, transaction, room, alone, reads, operations, peers, skew] = &mut means;
+        let mut means: [Mean; 11] = Default::default();
+        let [turn, sleep, long_sleep, batch, transaction, room, alone, reads, operations, peers, skew] = &mut means;
         for sample in samples {
             let (counts, seconds) = (&sample.counts, sample.seconds);
             skew.add(sample.busiest_us * shards / counts.shard_us, counts.shard_us);
@@ -134,7 +137,9 @@ impl Batching {
             turn.add(happened / counts.turns / together(x), weight);
             sleep.add(counts.sleeps / counts.turns / (-x).exp(), weight);
             long_sleep.add(counts.long_sleeps / counts.sleeps / long(happened / seconds / shards), weight);
-            let per_transaction = counts.operations / counts.transactions;
+            let (per_batch, per_transaction) =
+                (counts.operations / counts.batches, counts.operations / counts.transactions);
+            batch.add(waiting(per_batch) / (counts.operations / seconds), weight);
             transaction.add(waiting(per_transaction) / (counts.operations / seconds), weight);
             let beats = sample.state.connections * seconds / heartbeat_s;
             let net = (counts.writes - beats).max(1.0);
@@ -153,6 +158,7 @@ impl Batching {
             turn: turn.or(default.turn),
             sleep: sleep.or(default.sleep),
             long_sleep: long_sleep.or(default.long_sleep),
+            batch_s: batch.or(default.batch_s),
             transaction_s: transaction.or(default.transaction_s),
             room: room.or(default.room),
             alone: alone.or(default.alone),

@@ -31,7 +31,7 @@ pub fn second(shape: &Shape, facts: &Facts, costs: &Costs, batching: &Batching) 
     let beats = connections / facts.heartbeat_s;
     let operations = rate * batching.operations;
     let per_transaction = together(operations * batching.transaction_s).min(facts.batch_max);
-    let transactions = operations / per_transaction;
+    let per_batch = together(operations * batching.batch_s).min(facts.batch_max);
     let deliveries = rate * shape.members_per_room;
     let sharing = pushes_per_write(batching.room * spread(per_transaction, shape.rooms));
     let counts = Counts {
@@ -39,10 +39,10 @@ pub fn second(shape: &Shape, facts: &Facts, costs: &Costs, batching: &Batching) 
         writes: deliveries / sharing + rate * batching.alone + beats,
         deliveries,
         events: rate,
-        batches: transactions,
+        batches: operations / per_batch,
         operations,
         peer_messages: rate * batching.peers * peer_messages(shards, shape.members_per_room),
-        transactions,
+        transactions: operations / per_transaction,
         ..Counts::default()
     };
     let state = State { connections, rooms: shape.rooms, ..State::default() };
@@ -122,7 +122,7 @@ mod tests {
     /// A server whose work costs other amounts than the defaults say, and batches otherwise.
     fn another_server() -> (Costs, Batching) {
         let costs = Costs::learn([].iter()).scaled(|index| [1.4, 0.8, 1.2, 0.7, 1.6][index % 5]);
-        (costs, Batching { transaction_s: 0.003, turn: 1.2, sleep: 0.9, ..Batching::default() })
+        (costs, Batching { batch_s: 0.002, transaction_s: 0.003, turn: 1.2, sleep: 0.9, ..Batching::default() })
     }
 
     /// So many samples of five seconds each.

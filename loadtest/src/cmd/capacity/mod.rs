@@ -66,6 +66,8 @@ const PAIRS: [(Shape, Shape); 5] = [
 
 /// How far a prediction may be off.
 const ERROR_MAX: f64 = 0.20;
+/// The part of the offered messages that must have been carried: what a starved machine does is no measure of a plan.
+const CARRIED_MIN: f64 = 0.97;
 
 fn shape(text: &str) -> Result<Shape, String> {
     let parts: Vec<&str> = text.split(',').collect();
@@ -146,6 +148,10 @@ impl Arguments {
             // A question at the begin and the end of the measured time: that is where samples end.
             teaching.talk(self.seconds, async || capacity(here, "/capacity").await.map(drop)).await?;
             let of_turn = tested.talk(self.seconds, async || Ok(())).await?;
+            let carried = of_turn.acknowledged / of_turn.seconds / asked.messages_per_s;
+            if carried < CARRIED_MIN {
+                return Err(format!("only {:.0} % of {asked} was carried: the machine is too busy", carried * 100.0));
+            }
             talked_s += of_turn.seconds + drive::WARM_UP.as_secs_f64();
             used.add(&of_turn);
         }

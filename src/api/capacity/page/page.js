@@ -81,13 +81,13 @@ function drawHeadroom({ headroom, now }) {
 /** Lines over the window; `keys` are one or two of the points' fields with their names. */
 function chart(title, series, keys, show) {
   const names = Object.keys(keys);
-  const most = Math.max(1e-9, ...series.flatMap((point) => names.map((key) => point[key])));
+  const most = Math.max(0, ...series.flatMap((point) => names.map((key) => point[key])));
   const total = series.reduce((sum, point) => sum + point.seconds, 0);
   const lines = names.map((key, index) => {
     let at = 0;
     const points = series.map((point) => {
       at += point.seconds;
-      return `${((at / total) * 600).toFixed(1)},${(98 - (point[key] / most) * 94).toFixed(1)}`;
+      return `${((at / total) * 600).toFixed(1)},${(98 - (point[key] / (most || 1)) * 94).toFixed(1)}`;
     });
     return drawing('polyline', { points: points.join(' '), class: index ? 'second' : 'first' });
   });
@@ -141,7 +141,7 @@ function draw(answer) {
   $('learnt').textContent =
     span.origin === 'measured'
       ? `Learnt from ${number(span.events)} messages in the last ${whole.format(span.seconds)} seconds.`
-      : 'Too little traffic to learn from so far: costs are the documented defaults.';
+      : 'Too little traffic to learn from so far: costs marked default are documented ones.';
   drawUse(answer);
   drawHeadroom(answer);
   drawSeries(answer);
