@@ -29,9 +29,9 @@ const FILLING: u64 = 500;
 
 fn last_receiver(plan: Plan) -> Result<Vec<Row>, String> {
     let ground = Ground::start(Some(SERVER_CORE), &[]);
+    let mut bare = Bare::start(1, ONLINE, &ground.push()?)?;
     let mut flow = ground.fill(1, ONLINE)?;
     flow.closed(1, 3, Until::Received)?;
-    let mut bare = Bare::start(1, ONLINE, &flow.push)?;
     bare.closed(1, 3)?;
     let (mut served_ms, mut bare_ms, mut parts) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..plan.of(7, 1) {

@@ -22,8 +22,6 @@ pub const EXPERIMENTS: [Experiment; 2] = [
 struct Shape {
     rooms: usize,
     size: usize,
-    /// Deliveries in one stretch of measurement.
-    deliveries: u64,
     rows: [Target; 2],
 }
 
@@ -31,6 +29,8 @@ struct Target {
     number: u32,
     name: &'static str,
     in_flight: u64,
+    /// In one stretch of measurement.
+    deliveries: u64,
     reach: f64,
     stretch: f64,
     peer: &'static str,
@@ -39,12 +39,12 @@ struct Target {
 const ONE_ROOM: Shape = Shape {
     rooms: 1,
     size: 1000,
-    deliveries: 300_000,
     rows: [
         Target {
             number: 1,
             name: "CPU per delivery, one room of 1,000, one in flight",
             in_flight: 1,
+            deliveries: 300_000,
             reach: 1.2,
             stretch: 1.05,
             peer: "1.03",
@@ -53,6 +53,7 @@ const ONE_ROOM: Shape = Shape {
             number: 2,
             name: "the same with 32 in flight",
             in_flight: 32,
+            deliveries: 1_500_000,
             reach: 0.15,
             stretch: 0.07,
             peer: "0.05",
@@ -63,12 +64,12 @@ const ONE_ROOM: Shape = Shape {
 const MANY_ROOMS: Shape = Shape {
     rooms: 1000,
     size: 10,
-    deliveries: 200_000,
     rows: [
         Target {
             number: 3,
             name: "CPU per delivery, 1,000 rooms of 10, 64 in flight",
             in_flight: 64,
+            deliveries: 200_000,
             reach: 1.35,
             stretch: 1.15,
             peer: "1.08",
@@ -77,6 +78,7 @@ const MANY_ROOMS: Shape = Shape {
             number: 4,
             name: "the same with 512 in flight",
             in_flight: 512,
+            deliveries: 200_000,
             reach: 1.1,
             stretch: 0.95,
             peer: "0.88",
@@ -92,14 +94,13 @@ struct Pair {
 
 fn compare(plan: Plan, shape: &Shape) -> Result<Vec<Row>, String> {
     let ground = Ground::start(Some(SERVER_CORE), &[]);
+    let mut bare = Bare::start(shape.rooms, shape.size, &ground.push()?)?;
     let mut flow = ground.fill(shape.rooms, shape.size)?;
-    // Warm, and the push is known.
     flow.closed(64, 20_000 / shape.size as u64, Until::Received)?;
-    let mut bare = Bare::start(shape.rooms, shape.size, &flow.push)?;
     bare.closed(64, 20_000 / shape.size as u64)?;
     let mut rows = Vec::new();
     for target in &shape.rows {
-        let messages = plan.of(shape.deliveries, shape.deliveries / 10) / shape.size as u64;
+        let messages = plan.of(target.deliveries, target.deliveries / 10) / shape.size as u64;
         let mut pairs = Vec::new();
         for _ in 0..plan.of(5, 1) {
             let served = stretch(&ground, &mut flow, target.in_flight, messages)?;

@@ -5,7 +5,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use veza_loadtest::fault::make_rooms;
-use veza_loadtest::flow::Flow;
+use veza_loadtest::flow::{Flow, Until};
 use veza_loadtest::lean::{Crowd, Way};
 use veza_loadtest::pg::TestPg;
 use veza_loadtest::process;
@@ -58,6 +58,14 @@ impl Ground {
         }
         crowd.bring(0..rooms.len() * size, Way::Join, AT_ONCE, ENTERING)?;
         Flow::new(crowd, &rooms, |number| number / size, CONTENT_BYTES)
+    }
+
+    /// What the server sends to each receiver of a message. To be asked for before a crowd is there that has to answer
+    /// heartbeats while the reference takes its connections.
+    pub fn push(&self) -> Result<String, String> {
+        let mut flow = self.fill(1, 2)?;
+        flow.closed(1, 1, Until::Received)?;
+        Ok(flow.push)
     }
 
     /// Starts the clocks.
