@@ -1,5 +1,6 @@
 //! One shard with a database that answers at once, for the benchmarks of the engine.
 
+use veza_engine::deflate::Window;
 use veza_engine::id::{ConnId, ShardId};
 use veza_engine::input::{Identity, Role};
 use veza_engine::limits::Limits;
@@ -68,7 +69,11 @@ impl Bench {
     pub fn with_room(subscribers: u32) -> (Bench, u64) {
         let mut bench = Bench::default();
         for slot in 0..subscribers {
-            bench.handle(Input::Opened { conn: conn(slot), identity: Some(Box::new(identity(slot))) });
+            bench.handle(Input::Opened {
+                conn: conn(slot),
+                identity: Some(Box::new(identity(slot))),
+                window: Window::NONE,
+            });
         }
         let create = format!(r#"{{"type":"create_room","id":1,"data":{{"name":"bench","max_members":{}}}}}"#, 100_000);
         bench.text(0, &create);

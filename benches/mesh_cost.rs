@@ -8,6 +8,7 @@ use std::io::IoSlice;
 use std::sync::Arc;
 
 use veza_benches::{identity, now, unlimited};
+use veza_engine::deflate::Window;
 use veza_engine::id::{ConnId, ShardId};
 use veza_engine::store::BatchOutcome;
 use veza_engine::{Effect, Input, PeerMessage, Shard, ShardConfig};
@@ -131,7 +132,7 @@ impl World {
         for number in 0..rooms * members {
             let conn = self.conn(number);
             let (at, identity) = (now(self.now_us), Some(Box::new(identity(number))));
-            self.shards[usize::from(conn.shard.0)].0.handle(at, Input::Opened { conn, identity });
+            self.shards[usize::from(conn.shard.0)].0.handle(at, Input::Opened { conn, identity, window: Window::NONE });
             self.settle();
         }
         let mut ids: Vec<u64> = Vec::new();

@@ -137,6 +137,7 @@ fn start_shards(
         head: Arc::new(gateway::http_head::HeadPolicy {
             allowed_origins: config.server.allowed_origins.clone(),
             echo_endpoint: config.server.echo_endpoint,
+            compression: config.server.compression,
         }),
         max_frame_bytes: config.limits.max_frame_bytes,
         handshake_us: u64::try_from(config.server.handshake_timeout.as_micros()).unwrap_or(u64::MAX),

@@ -10,6 +10,21 @@ import './cases-chat.mjs';
 import './cases-rooms.mjs';
 import './cases-page.mjs';
 
+test('all of this was said compressed: the browser and the server have agreed to it', async () => {
+  const extensions = await world.ada.page.evaluate(
+    () =>
+      new Promise((resolve, reject) => {
+        const socket = new WebSocket(`ws://${location.host}/ws`);
+        socket.onopen = () => {
+          resolve(socket.extensions);
+          socket.close();
+        };
+        socket.onerror = reject;
+      }),
+  );
+  assert.match(extensions, /^permessage-deflate; server_no_context_takeover/);
+});
+
 test('no error in either page, no violation of its content security policy', async () => {
   const { ada, bob } = world;
   assert.deepEqual([...ada.faults, ...bob.faults], []);

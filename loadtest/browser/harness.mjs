@@ -51,6 +51,7 @@ export class Server {
         `bind_addr = "${this.address}"`,
         `data_dir = "${this.dir}/data"`,
         'shards = 2',
+        'compression = true',
         '[database]',
         `url = "sqlite://${this.dir}/data/veza.db"`,
         '[security]',

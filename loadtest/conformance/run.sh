@@ -2,7 +2,7 @@
 # WebSocket conformance: the Autobahn test suite against the server's /echo.
 #
 #   run.sh                     builds the server, starts it on a free port and tests it
-#   run.sh ws://HOST:PORT/echo tests a server that runs already
+#   run.sh ws://HOST:PORT/echo tests a server that runs already (with server.compression)
 #
 # CHAT_SERVER=FILE   the server to start (default: a fresh release build)
 # CASES="1.* 7.*"    cases to run (default: all)
@@ -79,6 +79,7 @@ start_server() {
 bind_addr = "127.0.0.1:$port"
 data_dir = "$scratch/data"
 echo_endpoint = true
+compression = true
 [database]
 url = "sqlite://$scratch/data/veza.db"
 TOML

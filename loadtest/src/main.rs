@@ -40,6 +40,8 @@ enum Command {
     Bench(cmd::bench::Arguments),
     /// The load at which an objective breaks, and what ran out there
     FindLimit(cmd::find_limit::Arguments),
+    /// Bytes and CPU of compressed connections against plain ones
+    Compression(cmd::compression::Arguments),
     /// Two results of runs side by side
     Compare(cmd::compare::Arguments),
     /// Judges and draws the result of a run again
@@ -92,6 +94,7 @@ fn main() -> ExitCode {
         Command::Pages(arguments) => arguments.run(),
         Command::Bench(arguments) => arguments.run(),
         Command::FindLimit(arguments) => arguments.run(),
+        Command::Compression(arguments) => arguments.run(),
         Command::Compare(arguments) => arguments.run(),
         Command::Report(arguments) => arguments.run(),
         Command::Hold(arguments) => arguments.run(),

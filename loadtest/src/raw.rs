@@ -39,6 +39,19 @@ impl Raw {
     /// # Errors
     /// If the server does not answer with 101.
     pub async fn connect(addr: SocketAddr, token: Option<&str>, receive_buffer: Option<u32>) -> io::Result<Raw> {
+        Ok(Raw::connect_with(addr, token, receive_buffer, "").await?.0)
+    }
+
+    /// The same with further header lines, each with its line end; gives the answer's head too.
+    ///
+    /// # Errors
+    /// If the server does not answer with 101.
+    pub async fn connect_with(
+        addr: SocketAddr,
+        token: Option<&str>,
+        receive_buffer: Option<u32>,
+        headers: &str,
+    ) -> io::Result<(Raw, String)> {
         let socket = TcpSocket::new_v4()?;
         if let Some(size) = receive_buffer {
             socket.set_recv_buffer_size(size)?;
@@ -46,7 +59,7 @@ impl Raw {
         let mut stream = socket.connect(addr).await?;
         let authorization = token.map_or(String::new(), |token| format!("Authorization: Bearer {token}\r\n"));
         let request = format!(
-            "GET /ws HTTP/1.1\r\nHost: {addr}\r\n{authorization}Upgrade: websocket\r\nConnection: Upgrade\r\n\
+            "GET /ws HTTP/1.1\r\nHost: {addr}\r\n{authorization}{headers}Upgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         );
         stream.write_all(request.as_bytes()).await?;
@@ -58,7 +71,7 @@ impl Raw {
         if !head.starts_with("HTTP/1.1 101") || !head.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=") {
             return Err(io::Error::other(head.into_owned()));
         }
-        Ok(Raw { stream })
+        Ok((Raw { stream }, head.into_owned()))
     }
 
     /// Sends a masked frame with that first byte.
@@ -74,6 +87,15 @@ impl Raw {
     /// # Errors
     /// The end of the connection.
     pub async fn read(&mut self) -> io::Result<(u8, Vec<u8>)> {
+        let (first, payload) = self.read_frame().await?;
+        Ok((first & 0x0f, payload))
+    }
+
+    /// The next frame: its whole first byte, and payload.
+    ///
+    /// # Errors
+    /// The end of the connection.
+    pub async fn read_frame(&mut self) -> io::Result<(u8, Vec<u8>)> {
         timeout(PATIENCE, self.read_forever()).await?
     }
 
@@ -87,7 +109,7 @@ impl Raw {
         };
         let mut payload = vec![0; usize::try_from(length).map_err(io::Error::other)?];
         self.stream.read_exact(&mut payload).await?;
-        Ok((first & 0x0f, payload))
+        Ok((first, payload))
     }
 
     /// Reads on, answering nothing, and gives the code of the server's Close frame; `None` if the end comes without.

@@ -87,9 +87,6 @@ fn check_server(config: &mut Config, problems: &mut Vec<String>) {
     if server.environment == Environment::Production && server.echo_endpoint {
         problems.push("server.echo_endpoint: a development switch, expected false in production".into());
     }
-    if server.compression {
-        problems.push("server.compression: not available in this version, expected false".into());
-    }
     if server.internal_addr.is_some_and(|address| address == server.bind_addr && address.port() != 0) {
         problems.push("server.internal_addr: the same as server.bind_addr, expected another port or \"\"".into());
     }

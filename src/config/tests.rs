@@ -177,7 +177,6 @@ fn what_is_wrong_is_refused_with_its_place() {
             &[("VEZA_SERVER__COMPRESSION", "maybe")],
             "environment: VEZA_SERVER__COMPRESSION: server.compression: got text, expected true or false",
         ),
-        ("[server]\ncompression = true", &[], "server.compression: not available in this version, expected false"),
         ("[security]\njwt_issuer = \"veza\"", &[], "security.jwt_issuer: \"veza\" is the server's own issuer"),
         (
             "[security]\njwt_algorithm = \"RS256\"",

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use socket2::Socket;
+use veza_engine::deflate::Deflater;
 use veza_engine::fanout::Outbox;
 use veza_engine::id::ConnId;
 use veza_engine::input::{Identity, TokenError};
@@ -20,6 +21,8 @@ use super::handshakes::Handshakes;
 use super::http_head::{HeadPolicy, error_response};
 use super::listener::{Accepted, Listener};
 use super::session::{Closing, Head, Session, append, close_frame};
+use super::unread::Unread;
+use super::ws::Inflater;
 
 /// Microseconds that a closing connection has to take its last bytes; then it is reset.
 const CLOSING_US: u64 = SECOND_US;
@@ -67,6 +70,7 @@ pub struct GatewayConfig {
 #[derive(Default)]
 pub(super) struct Counters {
     pub(super) upgrades: u64,
+    pub(super) compressed_upgrades: u64,
     pub(super) echo_upgrades: u64,
     pub(super) handed_over: u64,
     pub(super) refused_limit: u64,
@@ -89,6 +93,11 @@ pub struct Gateway<B> {
     /// comes up: bounded by what is accepted in that time.
     heads: VecDeque<(Mono, ConnId)>,
     closings: VecDeque<(Mono, ConnId)>,
+    /// Shared by all connections: no message refers to another.
+    pub(super) inflater: Inflater,
+    /// For `/echo` only; the chat's frames are the engine's.
+    pub(super) deflater: Deflater,
+    pub(super) unread: Unread,
     pub(super) count: Counters,
 }
 
@@ -101,6 +110,9 @@ impl<B: Backend> Gateway<B> {
             backend,
             heads: VecDeque::new(),
             closings: VecDeque::new(),
+            inflater: Inflater::default(),
+            deflater: Deflater::default(),
+            unread: Unread::default(),
             count: Counters::default(),
         }
     }
@@ -113,6 +125,7 @@ impl<B: Backend> Gateway<B> {
 
     /// From here on: write this, drop input, and be gone in a second.
     pub(super) fn closing(&mut self, io: &mut Io<'_, Session>, outbox: Outbox) {
+        self.unread.forget(io.id);
         let until = io.now.mono.after(CLOSING_US);
         let admitted = io.conn.take_admitted();
         *io.conn = Session::Closing(Box::new(Closing { outbox, until, admitted }));
@@ -198,6 +211,10 @@ impl<B: Backend> Edge for Gateway<B> {
         self.closing(io, outbox);
     }
 
+    fn on_resume(&mut self, io: &mut Io<'_, Session>) {
+        io.reading(!self.unread.resume(io.id, io.now.mono));
+    }
+
     fn outbox<'c>(&self, conn: &'c mut Session) -> Option<&'c mut Outbox> {
         match conn {
             Session::Head(_) | Session::Ws(_) => None,
@@ -211,7 +228,7 @@ impl<B: Backend> Edge for Gateway<B> {
             Session::Echo(echo) => {
                 echo.waiting_bytes = 0;
                 echo.pong_bytes = 0;
-                io.reading(true);
+                io.reading(!self.unread.waits(io.id));
             }
             // The end of the stream behind the last bytes; the peer closes when it has read both.
             Session::Closing(_) => {
@@ -225,6 +242,7 @@ impl<B: Backend> Edge for Gateway<B> {
 
     fn on_lost(&mut self, now: Now, id: ConnId, mut conn: Session, shard: &mut Shard) {
         self.release(&mut conn);
+        self.unread.forget(id);
         match conn {
             Session::Ws(_) => shard.handle(now, Input::Closed { conn: id, code: None }),
             Session::Closing(_) => self.count.closing -= 1,
@@ -241,11 +259,11 @@ impl<B: Backend> Edge for Gateway<B> {
 
     fn next_timeout(&self) -> Option<Mono> {
         let first = |deadlines: &VecDeque<(Mono, ConnId)>| deadlines.front().map(|(deadline, _)| *deadline);
-        [first(&self.heads), first(&self.closings)].into_iter().flatten().min()
+        [first(&self.heads), first(&self.closings), self.unread.due()].into_iter().flatten().min()
     }
 
     fn expired(&mut self, now: Mono) -> Option<ConnId> {
-        due(&mut self.heads, now).or_else(|| due(&mut self.closings, now))
+        due(&mut self.heads, now).or_else(|| due(&mut self.closings, now)).or_else(|| self.unread.next(now))
     }
 
     fn on_deadline(&mut self, io: &mut Io<'_, Session>) {
@@ -258,7 +276,8 @@ impl<B: Backend> Edge for Gateway<B> {
                 self.count.resets += 1;
                 io.end(End::Reset);
             }
-            Session::Closing(_) | Session::Ws(_) | Session::Echo(_) => {}
+            Session::Ws(_) | Session::Echo(_) => self.read_on(io),
+            Session::Closing(_) => {}
         }
     }
 
@@ -294,6 +313,9 @@ impl<B: Backend> Edge for Gateway<B> {
         let count = &self.count;
         vec![
             ("upgrades", count.upgrades),
+            ("compressed_upgrades", count.compressed_upgrades),
+            ("inflated_messages", self.inflater.messages),
+            ("inflated_bytes", self.inflater.bytes),
             ("echo_upgrades", count.echo_upgrades),
             ("handed_over", count.handed_over),
             ("refused_limit", count.refused_limit),

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use veza_engine::Input;
-use veza_engine::fanout::{Frame, Outbox, encode_frame};
+use veza_engine::fanout::{Outbox, encode_frame};
 use veza_engine::wire::CloseCode;
 use veza_runtime::Io;
 
@@ -33,7 +33,7 @@ impl Goodbye {
     fn error(error: WsError) -> Goodbye {
         let code = match error {
             WsError::Protocol(_) => CloseCode::Protocol,
-            WsError::InvalidUtf8 => CloseCode::InvalidUtf8,
+            WsError::InvalidUtf8 | WsError::InvalidDeflate => CloseCode::InvalidUtf8,
             WsError::TooBig => CloseCode::TooBig,
         };
         Goodbye { reason: error.reason().into(), ..Goodbye::of(code) }
@@ -51,7 +51,7 @@ impl<B: Backend> Gateway<B> {
         let Ws { codec, pong_bytes, .. } = ws;
         let (id, now, shard) = (io.id, io.now, &mut *io.shard);
         let (mut texts, mut goodbye, mut dropped) = (false, None, 0);
-        let result = codec.feed(bytes, &mut |event| {
+        let result = codec.feed(bytes, &mut self.inflater, &mut |event| {
             match event {
                 WsEvent::Text(text) => {
                     texts = true;
@@ -81,14 +81,16 @@ impl<B: Backend> Gateway<B> {
             ControlFlow::Continue(())
         });
         self.count.pongs_dropped += dropped;
-        if let Err(error) = result {
-            goodbye = Some(Goodbye::error(error));
-        }
-        match goodbye {
-            Some(goodbye) => self.ws_close(io, &goodbye),
-            // Any traffic counts as life, half a frame too.
-            None if !texts => io.shard.handle(io.now, Input::Alive { conn: io.id }),
-            None => {}
+        match (goodbye, result) {
+            (None, Err(error)) => self.ws_close(io, &Goodbye::error(error)),
+            (Some(goodbye), _) => self.ws_close(io, &goodbye),
+            (None, Ok(used)) => {
+                // Any traffic counts as life, half a frame too.
+                if !texts {
+                    io.shard.handle(io.now, Input::Alive { conn: io.id });
+                }
+                self.keep_unread(io, &bytes[used..]);
+            }
         }
     }
 
@@ -102,12 +104,17 @@ impl<B: Backend> Gateway<B> {
 
     pub(super) fn echo_bytes(&mut self, io: &mut Io<'_, Session>, bytes: &mut [u8]) {
         let Session::Echo(echo) = &mut *io.conn else { return };
-        let Echo { codec, outbox, waiting_bytes, pong_bytes, .. } = &mut **echo;
+        let Echo { codec, window, outbox, waiting_bytes, pong_bytes, .. } = &mut **echo;
         let (mut goodbye, mut dropped) = (None, 0);
-        let result = codec.feed(bytes, &mut |event| {
+        let (now, deflater) = (io.now.mono, &mut self.deflater);
+        let mut send_back = |outbox: &mut Outbox, first: u8, message: &[u8]| {
+            *waiting_bytes += message.len();
+            append(outbox, deflater.frame(now, *window, encode_frame(first, message)));
+        };
+        let result = codec.feed(bytes, &mut self.inflater, &mut |event| {
             match event {
-                WsEvent::Text(text) => send_back(outbox, waiting_bytes, 0x81, text),
-                WsEvent::Binary(data) => send_back(outbox, waiting_bytes, 0x82, data),
+                WsEvent::Text(text) => send_back(outbox, 0x81, text),
+                WsEvent::Binary(data) => send_back(outbox, 0x82, data),
                 WsEvent::Ping(payload) if *pong_bytes <= PONG_BYTES_MAX => {
                     *pong_bytes += payload.len() as u16 + 2;
                     append(outbox, pong(payload));
@@ -123,14 +130,13 @@ impl<B: Backend> Gateway<B> {
         });
         let too_much = *waiting_bytes > ECHO_WAITING_MAX;
         self.count.pongs_dropped += dropped;
-        if let Err(error) = result {
-            goodbye = Some(Goodbye::error(error));
-        }
-        match goodbye {
-            Some(goodbye) => self.echo_close(io, &goodbye),
-            None => {
+        match (goodbye, result) {
+            (None, Err(error)) => self.echo_close(io, &Goodbye::error(error)),
+            (Some(goodbye), _) => self.echo_close(io, &goodbye),
+            (None, Ok(used)) => {
                 io.reading(!too_much);
                 io.flush();
+                self.keep_unread(io, &bytes[used..]);
             }
         }
     }
@@ -141,9 +147,4 @@ impl<B: Backend> Gateway<B> {
         append(&mut outbox, close_frame(goodbye.code, &goodbye.reason));
         self.closing(io, outbox);
     }
-}
-
-fn send_back(outbox: &mut Outbox, waiting_bytes: &mut usize, first: u8, message: &[u8]) {
-    *waiting_bytes += message.len();
-    append(outbox, Frame::new(encode_frame(first, message)));
 }

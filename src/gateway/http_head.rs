@@ -12,8 +12,11 @@ use httparse::{EMPTY_HEADER, Header};
 use origin::Authority;
 use tungstenite::handshake::derive_accept_key;
 use tungstenite::http::StatusCode;
+use veza_engine::deflate::Window;
 use veza_engine::wire::ErrorCode;
 use veza_engine::wire::json::object;
+
+use super::extensions;
 
 /// Bytes in a head; beyond: 431.
 pub const HEAD_BYTES_MAX: usize = 16 << 10;
@@ -49,6 +52,8 @@ pub struct Upgrade {
     pub response: Vec<u8>,
     /// From `Authorization: Bearer`, else from `?token=`. Not verified; may be empty.
     pub token: Option<String>,
+    /// What of compression was agreed to.
+    pub window: Window,
     /// Bytes of the head; what follows are frames.
     pub head_len: usize,
 }
@@ -60,6 +65,8 @@ pub struct HeadPolicy {
     pub allowed_origins: Vec<String>,
     /// `/echo` exists.
     pub echo_endpoint: bool,
+    /// permessage-deflate is agreed to.
+    pub compression: bool,
 }
 
 type Result<T> = std::result::Result<T, (u16, &'static str)>;
@@ -236,10 +243,13 @@ fn upgrade(policy: &HeadPolicy, request: &Request<'_>, query: &str, head_len: us
     let authorization = headers.one("Authorization", "more than one Authorization")?;
     let token = authorization.and_then(bearer).map(str::to_owned).or_else(|| query_token(query));
     let protocol = headers.list("Sec-WebSocket-Protocol").any(|offer| offer == SUBPROTOCOL);
-    Ok(Upgrade { response: switching_protocols(key, protocol), token, head_len })
+    let offers = headers.all("Sec-WebSocket-Extensions").filter_map(|line| std::str::from_utf8(line).ok());
+    let agreed = if policy.compression { extensions::negotiate(offers) } else { None };
+    let response = switching_protocols(key, protocol, agreed.as_ref().map(|agreed| &*agreed.answer));
+    Ok(Upgrade { response, token, window: agreed.map_or(Window::NONE, |agreed| agreed.window), head_len })
 }
 
-fn switching_protocols(key: &str, protocol: bool) -> Vec<u8> {
+fn switching_protocols(key: &str, protocol: bool, extensions: Option<&str>) -> Vec<u8> {
     let accept = derive_accept_key(key.as_bytes());
     let mut response = format!(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -248,6 +258,11 @@ fn switching_protocols(key: &str, protocol: bool) -> Vec<u8> {
     if protocol {
         response.push_str("Sec-WebSocket-Protocol: ");
         response.push_str(SUBPROTOCOL);
+        response.push_str("\r\n");
+    }
+    if let Some(extensions) = extensions {
+        response.push_str("Sec-WebSocket-Extensions: ");
+        response.push_str(extensions);
         response.push_str("\r\n");
     }
     response.push_str("\r\n");

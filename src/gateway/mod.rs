@@ -2,6 +2,7 @@
 //! the HTTP API: both are behind [`Backend`].
 
 pub mod edge;
+mod extensions;
 mod frames;
 pub mod handshakes;
 pub mod http_head;
@@ -12,6 +13,7 @@ pub mod session;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod unread;
 pub mod ws;
 
 pub use edge::{Backend, Gateway, GatewayConfig, HandOver};

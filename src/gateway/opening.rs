@@ -1,6 +1,7 @@
 //! From the first byte to an open WebSocket, to a refusal, or to the control thread.
 
 use veza_engine::Input;
+use veza_engine::deflate::Window;
 use veza_engine::fanout::Outbox;
 use veza_engine::input::TokenError;
 use veza_runtime::{End, Io};
@@ -91,8 +92,10 @@ impl<B: Backend> Gateway<B> {
             self.release(io.conn);
         }
         let admitted = io.conn.take_admitted();
-        *io.conn = Session::Ws(Ws { codec: WsCodec::new(self.config.max_frame_bytes), admitted, pong_bytes: 0 });
-        io.shard.handle(io.now, Input::Opened { conn: io.id, identity });
+        let codec = WsCodec::new(self.config.max_frame_bytes, upgrade.window != Window::NONE);
+        *io.conn = Session::Ws(Ws { codec, admitted, pong_bytes: 0 });
+        self.count.compressed_upgrades += u64::from(upgrade.window != Window::NONE);
+        io.shard.handle(io.now, Input::Opened { conn: io.id, identity, window: upgrade.window });
         // Most are authenticated by now: the answer and `auth_success` leave in one write.
         let response = raw(upgrade.response);
         if !io.shard.greet(io.id, response.clone()) && !answer(io, response.bytes()) {
@@ -111,7 +114,8 @@ impl<B: Backend> Gateway<B> {
         self.count.echo_upgrades += 1;
         let admitted = io.conn.take_admitted();
         *io.conn = Session::Echo(Box::new(Echo {
-            codec: WsCodec::new(ECHO_MESSAGE_MAX),
+            codec: WsCodec::new(ECHO_MESSAGE_MAX, upgrade.window != Window::NONE),
+            window: upgrade.window,
             outbox: Outbox::default(),
             admitted,
             waiting_bytes: 0,

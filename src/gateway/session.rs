@@ -11,6 +11,7 @@
 
 use std::net::SocketAddr;
 
+use veza_engine::deflate::Window;
 use veza_engine::fanout::{Frame, FrameClass, Outbox, encode_frame};
 use veza_engine::time::Mono;
 
@@ -57,6 +58,8 @@ pub struct Ws {
 pub struct Echo {
     /// Frames.
     pub codec: WsCodec,
+    /// Whether it takes compressed frames.
+    pub window: Window,
     /// What waits to be written.
     pub outbox: Outbox,
     /// Counted as a handshake all its life: it never authenticates.

@@ -23,12 +23,13 @@ pub struct Choice {
     pub handshake_us: u64,
     pub handshakes: (u32, u32),
     pub limits: Limits,
+    pub compression: bool,
 }
 
 impl Default for Choice {
     fn default() -> Choice {
         let limits = Limits { commands_per_second: 0, max_connections_per_user: 0, ..Limits::default() };
-        Choice { handshake_us: 60_000_000, handshakes: (4096, 1024), limits }
+        Choice { handshake_us: 60_000_000, handshakes: (4096, 1024), limits, compression: false }
     }
 }
 
@@ -114,7 +115,11 @@ impl Server {
         let listeners = listener::bind("127.0.0.1:0".parse().unwrap(), 1).unwrap();
         let address = listeners[0].local_addr().unwrap();
         let config = GatewayConfig {
-            head: Arc::new(HeadPolicy { allowed_origins: Vec::new(), echo_endpoint: true }),
+            head: Arc::new(HeadPolicy {
+                allowed_origins: Vec::new(),
+                echo_endpoint: true,
+                compression: choice.compression,
+            }),
             max_frame_bytes: 65_536,
             handshake_us: choice.handshake_us,
             handshakes: Arc::new(Handshakes::new(choice.handshakes.0, choice.handshakes.1)),

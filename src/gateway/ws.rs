@@ -4,13 +4,19 @@
 //! only what is incomplete is copied, and freed as soon as it is complete. A peer's fault is known as early as the
 //! bytes allow: an oversized frame from its header, bad UTF-8 from its first byte.
 
+mod event;
+mod inflate;
 #[cfg(test)]
 mod tests;
 
 use std::io::Cursor;
 use std::ops::ControlFlow;
 use tungstenite::protocol::frame::FrameHeader;
-use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
+use tungstenite::protocol::frame::coding::{Data, OpCode};
+
+use event::{On, control_event, message_event};
+pub use event::{WsError, WsEvent};
+pub use inflate::Inflater;
 
 /// Fragments without a byte in them, per message; beyond: [`WsError::TooBig`]. Fragments with bytes are bounded by the
 /// size of the message.
@@ -20,60 +26,11 @@ const CONTROL_BYTES_MAX: u64 = 125;
 /// Bytes in the longest frame header of a client.
 const HEADER_BYTES_MAX: usize = 14;
 
-/// What a peer sent. Payloads are borrowed for the length of the call.
-#[derive(Debug, PartialEq, Eq)]
-pub enum WsEvent<'a> {
-    /// A whole message, valid UTF-8; may be overwritten.
-    Text(&'a mut [u8]),
-    /// A whole message; may be overwritten.
-    Binary(&'a mut [u8]),
-    /// To be answered with a pong of the same payload, ≤ 125 bytes.
-    Ping(&'a [u8]),
-    /// Says only that the peer lives.
-    Pong,
-    /// The peer closes. Nothing that comes behind it is read.
-    Close {
-        /// `None`: the frame was empty.
-        code: Option<u16>,
-        /// Valid UTF-8, ≤ 123 bytes.
-        reason: &'a str,
-    },
-}
-
-/// Why a connection must be closed. After one the codec must not be fed again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WsError {
-    /// A rule of RFC 6455 was broken.
-    Protocol(&'static str),
-    /// A text message or a close reason is not UTF-8.
-    InvalidUtf8,
-    /// A message over the limit, or of endless empty fragments.
-    TooBig,
-}
-
-impl WsError {
-    /// The close code that RFC 6455 gives it.
-    pub fn close_code(self) -> u16 {
-        match self {
-            WsError::Protocol(_) => 1002,
-            WsError::InvalidUtf8 => 1007,
-            WsError::TooBig => 1009,
-        }
-    }
-
-    /// A close reason for people.
-    pub fn reason(self) -> &'static str {
-        match self {
-            WsError::Protocol(reason) => reason,
-            WsError::InvalidUtf8 => "text is not UTF-8",
-            WsError::TooBig => "message too big",
-        }
-    }
-}
-
 /// The reading side of one connection.
 pub struct WsCodec {
-    message_bytes_max: usize,
+    message_bytes_max: u32,
+    /// Messages may be compressed.
+    inflates: bool,
     /// What is incomplete; `None` while idle.
     partial: Option<Box<Partial>>,
 }
@@ -96,6 +53,7 @@ struct Partial {
 struct FrameInProgress {
     opcode: OpCode,
     is_final: bool,
+    is_packed: bool,
     /// Turned so that its first byte belongs to the next byte to come.
     mask: [u8; 4],
     remaining: usize,
@@ -103,6 +61,8 @@ struct FrameInProgress {
 
 struct Message {
     is_text: bool,
+    /// To be inflated when it is complete.
+    is_packed: bool,
     bytes: Vec<u8>,
     /// Text: bytes known to be whole characters. Behind them lies at most the beginning of one.
     valid: usize,
@@ -117,28 +77,31 @@ enum Step {
     Stop(usize),
 }
 
-type On<'a> = &'a mut dyn FnMut(WsEvent<'_>) -> ControlFlow<()>;
-
 impl WsCodec {
-    /// For messages of up to `max_message_bytes`.
-    pub fn new(max_message_bytes: usize) -> Self {
-        WsCodec { message_bytes_max: max_message_bytes, partial: None }
+    /// For messages of up to `max_message_bytes`, which may be compressed or not.
+    pub fn new(max_message_bytes: usize, inflates: bool) -> Self {
+        WsCodec { message_bytes_max: max_message_bytes.try_into().unwrap_or(u32::MAX), inflates, partial: None }
     }
 
     /// Takes bytes just read, in the order they were read, and calls `on` for every event they complete. Payloads are
-    /// unmasked in place, so bytes that were consumed must not be fed again. Stops behind a `Close`, or where `on`
-    /// breaks; the bytes from there on are untouched and may be fed later.
+    /// unmasked in place, so bytes that were consumed must not be fed again. Stops behind a `Close`, where `on` breaks, or
+    /// where more would have to be inflated than one turn is for; the bytes from there on are untouched and may be fed
+    /// later.
     ///
     /// Returns how many bytes were consumed.
     ///
     /// # Errors
     /// What the connection must be closed for. Events before the fault have been handed out.
-    pub fn feed(&mut self, input: &mut [u8], on: On<'_>) -> Result<usize, WsError> {
+    pub fn feed(&mut self, input: &mut [u8], inflater: &mut Inflater, on: On<'_>) -> Result<usize, WsError> {
         let mut used = 0;
-        while used < input.len() {
+        inflater.begin();
+        while used < input.len() && !inflater.is_exhausted() {
             let rest = &mut input[used..];
             let in_frame = self.partial.as_ref().is_some_and(|partial| partial.frame.is_some());
-            let step = if in_frame { self.continue_frame(rest, on)? } else { self.begin_frame(rest, on)? };
+            let step = match in_frame {
+                true => self.continue_frame(rest, inflater, on)?,
+                false => self.begin_frame(rest, inflater, on)?,
+            };
             if self.partial.as_ref().is_some_and(|partial| partial.is_empty()) {
                 self.partial = None;
             }
@@ -163,14 +126,15 @@ impl WsCodec {
         })
     }
 
-    fn begin_frame(&mut self, input: &mut [u8], on: On<'_>) -> Result<Step, WsError> {
+    fn begin_frame(&mut self, input: &mut [u8], inflater: &mut Inflater, on: On<'_>) -> Result<Step, WsError> {
         let Some((header, length, header_bytes)) = self.read_header(input)? else {
             return Ok(Step::Used(input.len()));
         };
         let (mask, length) = self.check_header(&header, length)?;
         let payload = &mut input[header_bytes..];
         if payload.len() < length {
-            let frame = FrameInProgress { opcode: header.opcode, is_final: header.is_final, mask, remaining: length };
+            let (is_final, is_packed) = (header.is_final, header.rsv1);
+            let frame = FrameInProgress { opcode: header.opcode, is_final, is_packed, mask, remaining: length };
             self.partial.get_or_insert_default().frame = Some(frame);
             return Ok(Step::Used(header_bytes));
         }
@@ -178,7 +142,7 @@ impl WsCodec {
         unmask(payload, mask);
         let flow = match header.opcode {
             OpCode::Control(control) => control_event(control, payload, on)?,
-            OpCode::Data(data) => self.data_frame(data, header.is_final, payload, on)?,
+            OpCode::Data(data) => self.data_frame(data, &header, payload, inflater, on)?,
         };
         Ok(step(flow, header_bytes + length))
     }
@@ -219,7 +183,8 @@ impl WsCodec {
     }
 
     fn check_header(&self, header: &FrameHeader, length: u64) -> Result<([u8; 4], usize), WsError> {
-        if header.rsv1 || header.rsv2 || header.rsv3 {
+        let begins = matches!(header.opcode, OpCode::Data(Data::Text | Data::Binary));
+        if header.rsv2 || header.rsv3 || (header.rsv1 && !(self.inflates && begins)) {
             return Err(WsError::Protocol("reserved bit set"));
         }
         let mask = header.mask.ok_or(WsError::Protocol("frame is not masked"))?;
@@ -237,7 +202,11 @@ impl WsCodec {
         if length >> 63 != 0 {
             return Err(WsError::Protocol("payload length over 63 bits"));
         }
-        let room = self.message_bytes_max - message.map_or(0, |message| message.bytes.len());
+        let most = match message.map_or(header.rsv1, |message| message.is_packed) {
+            true => Inflater::packed_max(self.message_bytes_max as usize),
+            false => self.message_bytes_max as usize,
+        };
+        let room = most - message.map_or(0, |message| message.bytes.len());
         match usize::try_from(length) {
             Ok(length) if length <= room || matches!(header.opcode, OpCode::Control(_)) => Ok((mask, length)),
             _ => Err(WsError::TooBig),
@@ -248,34 +217,60 @@ impl WsCodec {
     fn data_frame(
         &mut self,
         data: Data,
-        is_final: bool,
+        header: &FrameHeader,
         payload: &mut [u8],
+        inflater: &mut Inflater,
         on: On<'_>,
     ) -> Result<ControlFlow<()>, WsError> {
-        if is_final && data != Data::Continue {
-            return match data {
-                Data::Text if std::str::from_utf8(payload).is_err() => Err(WsError::InvalidUtf8),
-                Data::Text => Ok(on(WsEvent::Text(payload))),
-                _ => Ok(on(WsEvent::Binary(payload))),
+        if header.is_final && data != Data::Continue {
+            let is_text = data == Data::Text;
+            return match header.rsv1 {
+                true => self.packed_event(is_text, payload, inflater, on),
+                false if is_text && std::str::from_utf8(payload).is_err() => Err(WsError::InvalidUtf8),
+                false => Ok(message_event(is_text, payload, on)),
             };
         }
-        let message = self.message(data);
+        let message = self.message(data, header.rsv1);
         message.push(payload)?;
-        self.end_data_frame(is_final, payload.is_empty(), on)
+        self.end_data_frame(header.is_final, payload.is_empty(), inflater, on)
+    }
+
+    /// A complete message that is to be inflated.
+    fn packed_event(
+        &self,
+        is_text: bool,
+        packed: &[u8],
+        inflater: &mut Inflater,
+        on: On<'_>,
+    ) -> Result<ControlFlow<()>, WsError> {
+        let payload = inflater.inflate(packed, self.message_bytes_max as usize)?;
+        if is_text && std::str::from_utf8(payload).is_err() {
+            return Err(WsError::InvalidUtf8);
+        }
+        let flow = message_event(is_text, payload, on);
+        inflater.done();
+        Ok(flow)
     }
 
     /// The message that a frame of this kind adds to.
-    fn message(&mut self, data: Data) -> &mut Message {
+    fn message(&mut self, data: Data, is_packed: bool) -> &mut Message {
         let partial = self.partial.get_or_insert_default();
         partial.message.get_or_insert_with(|| Message {
             is_text: data == Data::Text,
+            is_packed,
             bytes: Vec::new(),
             valid: 0,
             empty_fragments: 0,
         })
     }
 
-    fn end_data_frame(&mut self, is_final: bool, is_empty: bool, on: On<'_>) -> Result<ControlFlow<()>, WsError> {
+    fn end_data_frame(
+        &mut self,
+        is_final: bool,
+        is_empty: bool,
+        inflater: &mut Inflater,
+        on: On<'_>,
+    ) -> Result<ControlFlow<()>, WsError> {
         let message = &mut self.partial.as_mut().expect("a data frame has a message").message;
         if !is_final {
             let message = message.as_mut().expect("a data frame has a message");
@@ -288,13 +283,13 @@ impl WsCodec {
         }
         let mut message = message.take().expect("a data frame has a message");
         match message.is_text {
+            is_text if message.is_packed => self.packed_event(is_text, &message.bytes, inflater, on),
             true if message.valid < message.bytes.len() => Err(WsError::InvalidUtf8),
-            true => Ok(on(WsEvent::Text(&mut message.bytes))),
-            false => Ok(on(WsEvent::Binary(&mut message.bytes))),
+            is_text => Ok(message_event(is_text, &mut message.bytes, on)),
         }
     }
 
-    fn continue_frame(&mut self, input: &mut [u8], on: On<'_>) -> Result<Step, WsError> {
+    fn continue_frame(&mut self, input: &mut [u8], inflater: &mut Inflater, on: On<'_>) -> Result<Step, WsError> {
         let partial = self.partial.as_mut().expect("a frame is in progress");
         let frame = partial.frame.as_mut().expect("a frame is in progress");
         let count = input.len().min(frame.remaining);
@@ -316,11 +311,11 @@ impl WsCodec {
                 control_event(control, &payload, on)?
             }
             OpCode::Data(data) => {
-                self.message(data).push(payload)?;
+                self.message(data, frame.is_packed).push(payload)?;
                 if frame.remaining > 0 {
                     return Ok(Step::Used(count));
                 }
-                self.end_data_frame(frame.is_final, false, on)?
+                self.end_data_frame(frame.is_final, false, inflater, on)?
             }
         };
         Ok(step(flow, count))
@@ -337,7 +332,7 @@ impl Message {
     /// Adds payload; bad UTF-8 is found as soon as no further byte could mend it.
     fn push(&mut self, payload: &[u8]) -> Result<(), WsError> {
         self.bytes.extend_from_slice(payload);
-        if !self.is_text {
+        if !self.is_text || self.is_packed {
             return Ok(());
         }
         match std::str::from_utf8(&self.bytes[self.valid..]) {
@@ -356,34 +351,6 @@ fn step(flow: ControlFlow<()>, used: usize) -> Step {
     }
 }
 
-fn control_event(control: Control, payload: &[u8], on: On<'_>) -> Result<ControlFlow<()>, WsError> {
-    Ok(match control {
-        Control::Ping => on(WsEvent::Ping(payload)),
-        Control::Pong => on(WsEvent::Pong),
-        // FrameHeader::parse refuses the reserved ones.
-        Control::Close | Control::Reserved(_) => {
-            let (code, reason) = close_payload(payload)?;
-            let _ = on(WsEvent::Close { code, reason });
-            ControlFlow::Break(())
-        }
-    })
-}
-
-fn close_payload(payload: &[u8]) -> Result<(Option<u16>, &str), WsError> {
-    match payload {
-        [] => Ok((None, "")),
-        [_] => Err(WsError::Protocol("close frame of one byte")),
-        [high, low, reason @ ..] => {
-            let code = u16::from_be_bytes([*high, *low]);
-            if !CloseCode::from(code).is_allowed() {
-                return Err(WsError::Protocol("close code not allowed"));
-            }
-            let reason = std::str::from_utf8(reason).map_err(|_| WsError::InvalidUtf8)?;
-            Ok((Some(code), reason))
-        }
-    }
-}
-
 fn unmask(payload: &mut [u8], mask: [u8; 4]) {
     let wide = u64::from_ne_bytes([mask[0], mask[1], mask[2], mask[3], mask[0], mask[1], mask[2], mask[3]]);
     let (words, tail) = payload.as_chunks_mut::<8>();
@@ -395,4 +362,4 @@ fn unmask(payload: &mut [u8], mask: [u8; 4]) {
     }
 }
 
-const _: () = assert!(size_of::<WsCodec>() <= 48);
+const _: () = assert!(size_of::<WsCodec>() <= 16);

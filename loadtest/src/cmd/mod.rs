@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod compare;
+pub mod compression;
 pub mod fanout;
 pub mod fault;
 pub mod find_limit;

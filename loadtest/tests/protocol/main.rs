@@ -5,6 +5,7 @@ mod bounds;
 mod chat;
 mod closing;
 mod commands;
+mod compression;
 mod dms;
 mod envelope;
 mod finding;

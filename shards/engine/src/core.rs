@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use crate::deflate::Deflater;
 use crate::effect::Effect;
 use crate::id::{ConnId, RoomId, Seq, ShardId, UserId};
 use crate::journal::Journal;
@@ -170,6 +171,7 @@ pub struct Core {
     pub(crate) stats: Stats,
     pub(crate) rng: Rng,
     pub(crate) draining: bool,
+    pub(crate) deflater: Deflater,
 }
 
 impl Core {
@@ -187,6 +189,7 @@ impl Core {
             stats: Stats { bounds: bounds(&config.limits), ..Stats::default() },
             rng: Rng::new(config.seed),
             draining: false,
+            deflater: Deflater::default(),
             limits: config.limits.clone(),
         }
     }

@@ -2,14 +2,58 @@
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
+use std::ops::Deref;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::memory::{block, items};
 
 /// One complete WebSocket frame (header and payload; server frames are not masked), encoded once. It crosses shards
 /// as this; within a shard its receivers share it through [`Frame`], without atomics.
-pub type FrameBytes = Arc<[u8]>;
+#[derive(Clone, Debug)]
+pub struct FrameBytes(Arc<Encoded>);
+
+#[derive(Debug)]
+struct Encoded {
+    plain: Box<[u8]>,
+    /// The same message compressed, once a shard has done it for all; `None` inside: it does not shrink.
+    packed: OnceLock<Option<FrameBytes>>,
+}
+
+impl FrameBytes {
+    /// What is known of the compressed form: nothing, that there is none, or the frame.
+    pub fn packed(&self) -> Option<Option<&FrameBytes>> {
+        self.0.packed.get().map(Option::as_ref)
+    }
+
+    /// Remembers the compressed form. Two shards may make it at the same time, and neither waits for the other: the
+    /// first one's stays.
+    pub fn remember_packed(&self, packed: Option<FrameBytes>) {
+        let _ = self.0.packed.set(packed);
+    }
+}
+
+impl From<Vec<u8>> for FrameBytes {
+    fn from(bytes: Vec<u8>) -> FrameBytes {
+        FrameBytes(Arc::new(Encoded { plain: bytes.into(), packed: OnceLock::new() }))
+    }
+}
+
+impl Deref for FrameBytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0.plain
+    }
+}
+
+impl PartialEq for FrameBytes {
+    fn eq(&self, other: &FrameBytes) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for FrameBytes {}
 
 /// A frame as the outboxes of one shard share it.
 #[derive(Clone, Debug)]
@@ -26,6 +70,11 @@ impl Frame {
         Frame::new(text_frame(payload))
     }
 
+    /// What the shards share.
+    pub fn shared(&self) -> &FrameBytes {
+        &self.0
+    }
+
     /// Header and payload.
     pub fn bytes(&self) -> &[u8] {
         &self.0
@@ -39,7 +88,12 @@ pub fn text_frame(payload: &[u8]) -> FrameBytes {
 
 /// Encodes an unmasked frame with this first byte.
 pub fn encode_frame(first: u8, payload: &[u8]) -> FrameBytes {
-    let mut out = Vec::with_capacity(payload.len() + 10);
+    let header = match payload.len() {
+        ..=125 => 2,
+        126..=0xFFFF => 4,
+        _ => 10,
+    };
+    let mut out = Vec::with_capacity(payload.len() + header);
     out.push(first);
     match payload.len() {
         n @ 0..=125 => out.push(n as u8),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::deflate::Window;
 use crate::id::{ConnId, ShardId, UserId};
 use crate::peer::PeerMessage;
 use crate::store::{BatchOutcome, LoadError, Loaded, Revocation, Writer};
@@ -80,8 +81,9 @@ pub enum VerifyFor {
 #[allow(missing_docs)] // the variant's text says what its fields are
 #[derive(Debug)]
 pub enum Input<'a> {
-    /// A WebSocket is open; `identity` if its upgrade request carried a good token.
-    Opened { conn: ConnId, identity: Option<Box<Identity>> },
+    /// A WebSocket is open; `identity` if its upgrade request carried a good token. `window`: whether it takes
+    /// compressed frames.
+    Opened { conn: ConnId, identity: Option<Box<Identity>>, window: Window },
     /// A text message came in, already checked to be UTF-8. The parser may write into it.
     Text { conn: ConnId, text: &'a mut [u8] },
     /// Anything else came in (ping, pong): the peer lives.

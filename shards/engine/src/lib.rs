@@ -6,6 +6,7 @@
 //! and break everything around them.
 
 mod core;
+pub mod deflate;
 pub mod effect;
 pub mod fanout;
 mod few;

@@ -81,7 +81,7 @@ impl Shard {
         self.core.now = now;
         let core = &mut self.core;
         match input {
-            Input::Opened { conn, identity } => self.sessions.opened(core, conn, identity),
+            Input::Opened { conn, identity, window } => self.sessions.opened(core, conn, identity, window),
             Input::Text { conn, text } => self.sessions.text(core, conn, text),
             Input::Alive { conn } => self.sessions.alive(core, conn),
             Input::Closed { conn, code } => self.sessions.closed(core, conn, code),
@@ -219,6 +219,11 @@ impl Shard {
         self.loop_back();
     }
 
+    /// Between `Effect::Pause` and `Effect::Resume` of this connection.
+    pub fn is_paused(&self, conn: ConnId) -> bool {
+        self.sessions.is_paused(conn)
+    }
+
     /// Appends a control frame of the gateway's (a pong) to the outbox, at a frame boundary.
     pub fn push_control(&mut self, conn: ConnId, frame: Frame) {
         self.sessions.push_control(&mut self.core, conn, frame);
@@ -264,6 +269,8 @@ impl Shard {
     /// Counters and gauges, for `/metrics`.
     pub fn stats(&mut self) -> &Stats {
         self.core.measure_queues();
+        self.core.stats.packed_frames = self.core.deflater.frames;
+        self.core.stats.packing_put_off = self.core.deflater.put_off;
         &self.core.stats
     }
 

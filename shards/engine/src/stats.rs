@@ -121,6 +121,14 @@ pub struct Stats {
     pub closes: [u64; CloseCode::ALL.len()],
     /// Event pushes put into outboxes.
     pub deliveries: u64,
+    /// Frames compressed, each once for all of its receivers.
+    pub packed_frames: u64,
+    /// Frames that were left plain because the turn had compressed enough.
+    pub packing_put_off: u64,
+    /// Deliveries of compressed frames: pushes, replies and replayed events.
+    pub packed_deliveries: u64,
+    /// Bytes that these would have been longer.
+    pub packed_saved_bytes: u64,
     /// Events committed.
     pub events: u64,
     /// Ephemeral pushes dropped under pressure.

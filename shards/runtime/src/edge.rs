@@ -102,6 +102,9 @@ pub trait Edge {
     /// `Effect::Close`.
     fn on_close(&mut self, io: &mut Io<'_, Self::Conn>, code: CloseCode);
 
+    /// `Effect::Resume`: the socket may be read again.
+    fn on_resume(&mut self, io: &mut Io<'_, Self::Conn>);
+
     /// Frames of the edge itself that wait for this connection; written after the engine's.
     fn outbox<'c>(&self, conn: &'c mut Self::Conn) -> Option<&'c mut Outbox>;
 

@@ -387,7 +387,7 @@ impl<E: Edge> Pump<E> {
             // One that the engine has forgotten since is closing, and must be read to its end.
             Effect::Pause { conn } if self.shard.outbox(conn).is_none() => {}
             Effect::Pause { conn } => self.with(conn, |_, io| io.reading(false)),
-            Effect::Resume { conn } => self.with(conn, |_, io| io.reading(true)),
+            Effect::Resume { conn } => self.with(conn, |edge, io| edge.on_resume(io)),
             Effect::HttpReply { ticket, result } => self.edge.http_reply(ticket, result),
             Effect::Fault { error_id, what } => self.edge.fault(error_id, &what),
         }

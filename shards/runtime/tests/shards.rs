@@ -35,6 +35,7 @@ impl Edge for Nothing {
     fn on_eof(&mut self, _: &mut Io<'_, ()>) {}
     fn on_panic(&mut self, _: &mut Io<'_, ()>) {}
     fn on_close(&mut self, _: &mut Io<'_, ()>, _: CloseCode) {}
+    fn on_resume(&mut self, _: &mut Io<'_, ()>) {}
     fn outbox<'c>(&self, (): &'c mut ()) -> Option<&'c mut Outbox> {
         None
     }

@@ -284,15 +284,31 @@ impl Client {
     }
 }
 
-/// Splits whole WebSocket frames off the front: (opcode, payload).
+/// Splits whole WebSocket frames off the front: (opcode, payload), inflated if it was compressed.
 pub fn frames(rx: &mut Vec<u8>) -> Vec<(u8, Vec<u8>)> {
     let mut out = Vec::new();
     let mut at = 0;
     while let Some((opcode, start, end)) = frame_at(&rx[at..]) {
-        out.push((opcode, rx[at + start..at + end].to_vec()));
+        let payload = &rx[at + start..at + end];
+        let compressed = rx[at] & 0x40 != 0;
+        out.push((opcode, if compressed { inflated(payload) } else { payload.to_vec() }));
         at += end;
     }
     rx.drain(..at);
+    out
+}
+
+/// A compressed message, which refers to none before it.
+pub fn inflated(payload: &[u8]) -> Vec<u8> {
+    let all = [payload, &[0, 0, 0xFF, 0xFF]].concat();
+    let mut zlib = flate2::Decompress::new(false);
+    let mut out = Vec::with_capacity(8 * all.len());
+    while zlib.total_in() < all.len() as u64 || out.len() == out.capacity() {
+        out.reserve(all.len());
+        let rest = &all[zlib.total_in() as usize..];
+        let result = zlib.decompress_vec(rest, &mut out, flate2::FlushDecompress::None);
+        assert!(result.is_ok(), "a frame that does not inflate: {payload:02x?}");
+    }
     out
 }
 

@@ -15,6 +15,7 @@ mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+pub use client::inflated;
 pub use plant::Plant;
 
 /// What a run has shown.

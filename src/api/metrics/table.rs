@@ -271,6 +271,25 @@ const CHAT: [Metric; 13] = [
     per_shard("veza_batch_operations", "Operations in one batch", BATCH, |r| &r.engine.batch_ops),
 ];
 
+/// permessage-deflate.
+const COMPRESSION: [Metric; 7] = [
+    edge("veza_compressed_upgrades_total", "WebSocket connections that agreed to compression", "compressed_upgrades"),
+    counter("veza_compressed_frames_total", "Frames compressed, each once for all its receivers", |r| {
+        r.engine.packed_frames as f64
+    }),
+    counter("veza_compressed_deliveries_total", "Compressed frames put into outboxes", |r| {
+        r.engine.packed_deliveries as f64
+    }),
+    counter("veza_compression_saved_bytes_total", "Bytes that these would have been longer", |r| {
+        r.engine.packed_saved_bytes as f64
+    }),
+    counter("veza_compression_skipped_total", "Frames left plain because a turn had compressed enough", |r| {
+        r.engine.packing_put_off as f64
+    }),
+    edge("veza_inflated_messages_total", "Compressed messages that came in", "inflated_messages"),
+    edge("veza_inflated_bytes_total", "Bytes of these when inflated", "inflated_bytes"),
+];
+
 /// The store.
 const STORE: [Metric; 22] = [
     per_shard("veza_commit_seconds", "From a batch's leaving the shard to its outcome", LATENCY, |r| {
@@ -335,11 +354,12 @@ const PROCESS: [Metric; 12] = [
 ];
 
 /// All of them, by what they are about.
-pub const GROUPS: [(&str, &[Metric]); 6] = [
+pub const GROUPS: [(&str, &[Metric]); 7] = [
     ("Chat", &CHAT),
     ("State of a shard", &STATE),
     ("Loop of a shard", &PUMP),
     ("Connections before and besides the chat", &GATEWAY),
+    ("Compression", &COMPRESSION),
     ("Store", &STORE),
     ("Process", &PROCESS),
 ];

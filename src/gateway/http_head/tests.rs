@@ -5,7 +5,11 @@ const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 fn policy() -> HeadPolicy {
-    HeadPolicy { allowed_origins: vec!["https://app.example".into(), "tauri://localhost".into()], echo_endpoint: true }
+    HeadPolicy {
+        allowed_origins: vec!["https://app.example".into(), "tauri://localhost".into()],
+        echo_endpoint: true,
+        compression: false,
+    }
 }
 
 /// A good upgrade, with lines replaced: an empty value drops the line, an unknown name adds one.

@@ -1,3 +1,5 @@
+mod packed;
+
 use super::*;
 
 const MESSAGE_BYTES_MAX: usize = 65_536;
@@ -35,14 +37,14 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 
 /// What a connection does with `bytes` that arrive in pieces of these sizes, the last one again and again.
 fn run(bytes: &[u8], pieces: &[usize]) -> (Vec<String>, Result<(), WsError>) {
-    let mut codec = WsCodec::new(MESSAGE_BYTES_MAX);
-    let mut events = Vec::new();
+    let mut codec = WsCodec::new(MESSAGE_BYTES_MAX, false);
+    let (mut events, mut inflater) = (Vec::new(), Inflater::default());
     let (mut at, mut closed) = (0, false);
     let mut sizes = pieces.iter().chain(std::iter::repeat(pieces.last().expect("a size")));
     while at < bytes.len() && !closed {
         let end = bytes.len().min(at + sizes.next().expect("endless"));
         let mut piece = bytes[at..end].to_vec();
-        let result = codec.feed(&mut piece, &mut |event| {
+        let result = codec.feed(&mut piece, &mut inflater, &mut |event| {
             closed = matches!(event, WsEvent::Close { .. });
             events.push(show(event));
             ControlFlow::Continue(())
@@ -234,14 +236,14 @@ fn empty_fragments_are_bounded() {
 #[test]
 fn a_break_leaves_the_rest_untouched() {
     let mut bytes = [frame(FIN | TEXT, b"a"), frame(FIN | TEXT, b"b")].concat();
-    let mut codec = WsCodec::new(MESSAGE_BYTES_MAX);
+    let mut codec = WsCodec::new(MESSAGE_BYTES_MAX, false);
     let mut seen = Vec::new();
-    let used = codec.feed(&mut bytes, &mut |event| {
+    let used = codec.feed(&mut bytes, &mut Inflater::default(), &mut |event| {
         seen.push(show(event));
         ControlFlow::Break(())
     });
     assert_eq!((used, &seen[..]), (Ok(7), &["text a".to_owned()][..]));
-    let used = codec.feed(&mut bytes[7..], &mut |event| {
+    let used = codec.feed(&mut bytes[7..], &mut Inflater::default(), &mut |event| {
         seen.push(show(event));
         ControlFlow::Break(())
     });
@@ -250,10 +252,10 @@ fn a_break_leaves_the_rest_untouched() {
 
 #[test]
 fn memory_follows_the_bytes_and_goes_with_the_message() {
-    let mut codec = WsCodec::new(MESSAGE_BYTES_MAX);
+    let mut codec = WsCodec::new(MESSAGE_BYTES_MAX, false);
     let bytes = frame(FIN | TEXT, &[b'x'; 60_000]);
     let mut feed = |part: &[u8]| {
-        let result = codec.feed(&mut part.to_vec(), &mut |_| ControlFlow::Continue(()));
+        let result = codec.feed(&mut part.to_vec(), &mut Inflater::default(), &mut |_| ControlFlow::Continue(()));
         assert_eq!(result, Ok(part.len()));
         codec.buffered_bytes()
     };

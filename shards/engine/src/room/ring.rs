@@ -75,10 +75,13 @@ impl Ring {
         }
     }
 
-    /// Bytes that it takes. Each frame is a block of its own, with the counts of those who share it.
+    /// Bytes that it takes. Each frame is two blocks, its bytes and what those who share it hold; its compressed form,
+    /// where there is one, again. The newest stands for all.
     pub fn memory(&self) -> usize {
-        const FRAME: usize = 16 + 16;
-        self.bytes + self.events.len() * FRAME + items::<Recent>(self.events.capacity())
+        const FRAME: usize = 16 + 64;
+        let newest = self.events.back().and_then(|event| event.frame.packed().flatten());
+        let packed = newest.map_or(0, |packed| FRAME + packed.len());
+        self.bytes + self.events.len() * (FRAME + packed) + items::<Recent>(self.events.capacity())
     }
 
     /// The position of the oldest event here; the head's successor if there is none.

@@ -237,8 +237,7 @@ impl Sessions {
     ) {
         let Some(id) = id else { return };
         if self.get(conn).is_some() {
-            let frame = Frame::new(reply_frame(kind, id, data));
-            self.push(core, conn.slot, frame, FrameClass::Reply);
+            self.push_reply(core, conn.slot, reply_frame(kind, id, data));
             self.restrain(core, conn);
         }
     }

@@ -2,6 +2,7 @@
 
 use super::{Phase, Sessions, SubState};
 use crate::core::{Core, error, store_unavailable};
+use crate::deflate::{Forms, Window};
 use crate::fanout::{Frame, FrameBytes, FrameClass};
 use crate::id::{ConnId, RoomId, Seq, UserId};
 use crate::peer::{Asker, PeerMessage, Reply, ResumeVerdict, SubChange};
@@ -54,12 +55,21 @@ impl Sessions {
     pub fn event(&mut self, core: &mut Core, room_id: RoomId, seq: Seq, bytes: FrameBytes) {
         let Some(room) = self.rooms.get_mut(&room_id) else { return };
         room.last = room.last.max(seq);
-        let (frame, len) = (Frame::new(bytes), room.live.len() as u64);
+        let (mut forms, len) = (Forms::new(bytes), room.live.len() as u64);
         let most = core.limits.outbox_bytes;
         core.stats.deliveries += len;
-        core.stats.outbox_bytes += len * frame.bytes().len() as u64;
+        let plain_len = forms.plain().bytes().len();
+        core.stats.outbox_bytes += len * plain_len as u64;
         for &slot in &room.live {
             let session = self.slots[slot as usize].as_deref_mut().expect("listed sessions exist");
+            let frame = match session.window {
+                Window::NONE => forms.plain(),
+                window => {
+                    let frame = forms.of(core, window);
+                    core.stats.outbox_bytes -= (plain_len - frame.bytes().len()) as u64;
+                    frame
+                }
+            };
             session.outbox.push(frame.clone(), FrameClass::Push);
             if !session.touched {
                 session.touched = true;
@@ -74,7 +84,7 @@ impl Sessions {
     /// An ephemeral push: to live subscriptions with little waiting, but those of the users in `except`.
     pub fn ephemeral(&mut self, core: &mut Core, room_id: RoomId, bytes: FrameBytes, except: &[UserId]) {
         let Some(room) = self.rooms.get(&room_id) else { return };
-        let frame = Frame::new(bytes);
+        let mut forms = Forms::new(bytes);
         let most = core.limits.outbox_bytes / 4;
         for &slot in &room.live {
             let session = self.slots[slot as usize].as_deref_mut().expect("listed sessions exist");
@@ -87,6 +97,7 @@ impl Sessions {
             {
                 continue;
             }
+            let frame = forms.of(core, session.window);
             core.stats.outbox_bytes += frame.bytes().len() as u64;
             session.outbox.push(frame.clone(), FrameClass::Push);
             if !session.touched {
@@ -98,11 +109,11 @@ impl Sessions {
 
     /// A push for connections of one user.
     pub fn deliver(&mut self, core: &mut Core, conns: &[ConnId], bytes: FrameBytes) {
-        let frame = Frame::new(bytes);
+        let mut forms = Forms::new(bytes);
         for conn in conns {
             if self.get(*conn).is_some() {
                 core.stats.deliveries += 1;
-                self.push(core, conn.slot, frame.clone(), FrameClass::Push);
+                self.push_form(core, conn.slot, &mut forms, FrameClass::Push);
             }
         }
     }
@@ -212,7 +223,7 @@ impl Sessions {
         *position = at;
         core.stats.deliveries += fresh.len() as u64;
         for bytes in fresh {
-            self.push(core, conn.slot, Frame::new(bytes), FrameClass::Reply);
+            self.push_form(core, conn.slot, &mut Forms::new(bytes), FrameClass::Reply);
         }
         self.catch_up(core, conn, room_id);
         self.catch_up_all(core, conn);

@@ -2,6 +2,7 @@
 
 use super::{Phase, Session, Sessions, SubState, command_rate};
 use crate::core::Core;
+use crate::deflate::Window;
 use crate::effect::Effect;
 use crate::fanout::Outbox;
 use crate::few::Few;
@@ -13,7 +14,7 @@ use crate::wire::CloseCode;
 
 impl Sessions {
     /// A WebSocket is open.
-    pub fn opened(&mut self, core: &mut Core, conn: ConnId, identity: Option<Box<Identity>>) {
+    pub fn opened(&mut self, core: &mut Core, conn: ConnId, identity: Option<Box<Identity>>, window: Window) {
         let slot = conn.slot as usize;
         if slot >= self.slots.len() {
             self.slots.resize_with(slot + 1, || None);
@@ -27,6 +28,7 @@ impl Sessions {
             outbox: Outbox::default(),
             touched: false,
             paused: false,
+            window,
             inflight: 0,
             subscribing: 0,
             catching: 0,

@@ -15,7 +15,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::core::{Core, body};
-use crate::fanout::{Frame, FrameClass, Outbox};
+use crate::deflate::{Forms, REPLY_BYTES_MIN, Window};
+use crate::fanout::{Frame, FrameBytes, FrameClass, Outbox};
 use crate::few::Few;
 use crate::id::{ConnId, RoomId, Seq, UserId};
 use crate::input::Identity;
@@ -112,6 +113,8 @@ struct Session {
     outbox: Outbox,
     touched: bool,
     paused: bool,
+    /// Whether it takes compressed frames.
+    window: Window,
     /// Commands that have no answer yet.
     inflight: u32,
     /// Subscriptions asked for and not answered (an upper bound until nothing is in flight).
@@ -224,6 +227,11 @@ impl Sessions {
         self.get_ref(conn).map(|session| &session.outbox)
     }
 
+    /// Whether it is not to be read.
+    pub fn is_paused(&self, conn: ConnId) -> bool {
+        self.get_ref(conn).is_some_and(|session| session.paused)
+    }
+
     /// The next connection with new frames.
     pub fn next_touched(&mut self) -> Option<ConnId> {
         while let Some(conn) = self.touched.pop_front() {
@@ -235,7 +243,22 @@ impl Sessions {
         None
     }
 
-    /// Appends a frame for one connection.
+    /// Appends a frame for one connection, in the form that it takes.
+    fn push_form(&mut self, core: &mut Core, slot: u32, forms: &mut Forms, class: FrameClass) {
+        let Some(session) = self.slots[slot as usize].as_deref() else { return };
+        let frame = forms.of(core, session.window).clone();
+        self.push(core, slot, frame, class);
+    }
+
+    /// Appends a reply.
+    fn push_reply(&mut self, core: &mut Core, slot: u32, bytes: FrameBytes) {
+        if bytes.len() < REPLY_BYTES_MIN {
+            return self.push(core, slot, Frame::new(bytes), FrameClass::Reply);
+        }
+        self.push_form(core, slot, &mut Forms::new(bytes), FrameClass::Reply);
+    }
+
+    /// Appends a frame for one connection as it is.
     fn push(&mut self, core: &mut Core, slot: u32, frame: Frame, class: FrameClass) {
         let Some(session) = self.slots[slot as usize].as_deref_mut() else { return };
         if class != FrameClass::Control {

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::{Phase, Sessions, SubState};
 use crate::core::Core;
-use crate::fanout::{Frame, FrameBytes, FrameClass};
+use crate::deflate::Forms;
+use crate::fanout::{FrameBytes, FrameClass};
 use crate::id::{ConnId, RoomId, UserId};
 use crate::peer::{PeerMessage, Presence};
 
@@ -52,12 +53,12 @@ impl Sessions {
 
     /// An ephemeral push for connections of one user, but not where much waits.
     pub fn deliver_ephemeral(&mut self, core: &mut Core, conns: &[ConnId], bytes: FrameBytes) {
-        let frame = Frame::new(bytes);
+        let mut forms = Forms::new(bytes);
         let most = core.limits.outbox_bytes / 4;
         for conn in conns {
             match self.get(*conn).map(|session| session.outbox.push_bytes()) {
                 Some(waiting) if waiting > most => core.stats.ephemeral_dropped += 1,
-                Some(_) => self.push(core, conn.slot, frame.clone(), FrameClass::Push),
+                Some(_) => self.push_form(core, conn.slot, &mut forms, FrameClass::Push),
                 None => {}
             }
         }

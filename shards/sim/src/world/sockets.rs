@@ -1,6 +1,7 @@
 //! Connections and HTTP requests of the world's clients.
 
 use veza_engine::Input;
+use veza_engine::deflate::Window;
 use veza_engine::id::{ConnId, RoomId, ShardId};
 use veza_engine::input::{Identity, TokenError, VerifyFor};
 use veza_engine::wire::{CloseCode, CommandError, CommandType};
@@ -22,12 +23,14 @@ impl World {
         self.clients[client].conn = Some(conn);
         self.clients[client].since = self.steps;
         self.conns.insert(conn, client);
+        // Every second connection takes compressed frames, some of them only short ones.
+        let window = [Window::NONE, Window(15), Window::NONE, Window(9)][conn.generation as usize % 4];
         if self.rng.percent(20) {
-            self.input(shard, Input::Opened { conn, identity: None });
+            self.input(shard, Input::Opened { conn, identity: None, window });
             return self.command(client, "authenticate", Asked::Other, r#""token":"its own""#);
         }
         let identity = self.identity(client);
-        self.input(shard, Input::Opened { conn, identity: Some(Box::new(identity)) });
+        self.input(shard, Input::Opened { conn, identity: Some(Box::new(identity)), window });
     }
 
     /// A token has been looked at.

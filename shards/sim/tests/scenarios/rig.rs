@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use serde_json::Value;
+use veza_engine::deflate::Window;
 use veza_engine::id::{ConnId, ShardId};
 use veza_engine::input::{Identity, Role, TokenError};
 use veza_engine::limits::Limits;
@@ -11,6 +12,7 @@ use veza_engine::time::{Mono, Now, SECOND_US, WallMs};
 use veza_engine::wire::parse::Parser;
 use veza_engine::wire::{CloseCode, CommandError, CommandType};
 use veza_engine::{Effect, Input, PeerMessage, Shard, ShardConfig};
+use veza_sim::inflated;
 use veza_sim::store::Store;
 
 const START_US: u64 = 100 * SECOND_US;
@@ -33,6 +35,8 @@ pub struct Rig {
     tokens: VecDeque<(ConnId, veza_engine::input::VerifyFor, Box<str>)>,
     /// Sockets do not take anything.
     pub blocked: bool,
+    /// Of connections to come: whether they take compressed frames.
+    pub window: Window,
     now_us: u64,
     slots: u32,
     asked: u64,
@@ -68,6 +72,7 @@ impl Rig {
             hold_tokens: false,
             tokens: VecDeque::new(),
             blocked: false,
+            window: Window::NONE,
             now_us: START_US,
             slots: 0,
             asked: 0,
@@ -202,7 +207,7 @@ impl Rig {
     pub fn open(&mut self, shard: usize, identity: Option<Box<Identity>>) -> ConnId {
         let conn = ConnId { shard: ShardId(shard as u16), slot: self.slots, generation: 1 };
         self.slots += 1;
-        self.input(shard, Input::Opened { conn, identity });
+        self.input(shard, Input::Opened { conn, identity, window: self.window });
         conn
     }
 
@@ -291,7 +296,9 @@ impl Rig {
                 short => (2, usize::from(short)),
             };
             if first & 0x0F == 1 {
-                let value = serde_json::from_slice(&bytes[start..start + len]).expect("JSON");
+                let payload = &bytes[start..start + len];
+                let text = if first & 0x40 != 0 { inflated(payload) } else { payload.to_vec() };
+                let value = serde_json::from_slice(&text).expect("JSON");
                 self.received.entry(conn.slot).or_default().push(value);
             }
             bytes = &bytes[start + len..];

@@ -1,7 +1,8 @@
 //! Connections: tokens, deadlines, what is counted, draining.
 
 use veza_engine::Input;
-use veza_engine::fanout::{Frame, encode_frame};
+use veza_engine::deflate::Window;
+use veza_engine::fanout::{Frame, Outbox, encode_frame};
 use veza_engine::id::ConnId;
 use veza_engine::store::{Load, LoadError, Loaded, Revocation};
 use veza_engine::wire::CloseCode;
@@ -130,4 +131,52 @@ fn a_token_that_ends_is_announced_and_closes() {
     assert_eq!(kinds(&[rig.ask(conn, "refresh_token", r#"{"token":"bob"}"#)]), ["INVALID_TOKEN"]);
     rig.pass(60);
     assert_eq!(rig.closed[&conn.slot], CloseCode::TokenExpired);
+}
+
+/// Two shards, and a room with receivers of every kind on both: all read the same, and what is counted for an outbox is what
+/// will be written.
+#[test]
+fn who_takes_compressed_frames_gets_the_same_in_fewer_bytes() {
+    let mut rig = Rig::new(2, |_| {});
+    let ada = rig.connect(0, "ada");
+    let room = rig.room(ada);
+    let mut receivers = Vec::new();
+    for (number, window) in [15, 15, 9, 12, 0, 0].into_iter().enumerate() {
+        rig.window = Window(window);
+        let conn = rig.connect(number % 2, &format!("receiver {number}"));
+        rig.ask(conn, "join_room", &format!(r#"{{"room_id":{room}}}"#));
+        receivers.push((conn, window));
+    }
+    rig.pass(2);
+    receivers.iter().for_each(|(conn, _)| drop(rig.frames(*conn)));
+    rig.blocked = true;
+    let content = "what is said again and again, ".repeat(50);
+    rig.say(ada, "send_message", &format!(r#"{{"room_id":{room},"content":"{content}"}}"#));
+    let bytes =
+        |rig: &Rig, conn: ConnId| rig.shards[usize::from(conn.shard.0)].outbox(conn).map_or(0, Outbox::push_bytes);
+    let plain = bytes(&rig, receivers[5].0);
+    assert!(plain > content.len());
+    for (conn, window) in &receivers {
+        let counted = bytes(&rig, *conn);
+        // All of it fits into a window of 2^12, not into one of 2^9.
+        assert_eq!(counted < plain / 3, *window >= 12, "window {window}: {counted} of {plain} bytes");
+    }
+    let stats: Vec<_> = rig.shards.iter_mut().map(|shard| shard.stats().clone()).collect();
+    let sum = |value: fn(&veza_engine::stats::Stats) -> u64| stats.iter().map(value).sum::<u64>();
+    assert_eq!(sum(|stats| stats.packed_deliveries), 3);
+    assert_eq!(sum(|stats| stats.packed_frames), 1, "one shard compresses for all");
+    let (all, replies) = receivers.iter().map(|(conn, _)| *conn).chain([ada]).fold((0, 0), |(all, replies), conn| {
+        let outbox = rig.shards[usize::from(conn.shard.0)].outbox(conn).expect("open");
+        (all + outbox.push_bytes() + outbox.reply_bytes(), replies + outbox.reply_bytes())
+    });
+    assert_eq!(sum(|stats| stats.outbox_bytes), all as u64, "{replies} bytes of replies");
+    rig.blocked = false;
+    for (conn, window) in receivers {
+        rig.say(conn, "ping", "{}");
+        let frames = rig.frames(conn);
+        assert_eq!(frames[0]["data"]["content"], *content, "window {window}");
+        assert_eq!(frames[0]["type"], "message");
+    }
+    rig.say(ada, "ping", "{}");
+    assert!(rig.shards.iter_mut().all(|shard| shard.stats().outbox_bytes == 0));
 }
