@@ -25,6 +25,9 @@ pub struct Arguments {
     /// Its security.jwt_secret
     #[arg(long)]
     secret: Option<String>,
+    /// Where it serves /metrics, if it has a second address for that
+    #[arg(long, value_name = "HOST:PORT", requires = "addr")]
+    metrics_addr: Option<SocketAddr>,
     /// The store of servers of its own
     #[arg(long, value_enum, default_value = "sqlite", conflicts_with = "addr")]
     store: StoreName,
@@ -74,7 +77,8 @@ impl Arguments {
         let machine = Machine::here();
         let mut sweeps = Vec::new();
         if let (Some(addr), Some(secret)) = (self.addr, &self.secret) {
-            sweeps.push(self.sweep(&scenario, &Target::new(addr, secret), &machine)?);
+            let target = Target { metrics_addr: self.metrics_addr.unwrap_or(addr), ..Target::new(addr, secret) };
+            sweeps.push(self.sweep(&scenario, &target, &machine)?);
         } else {
             let counts: Vec<Option<u32>> =
                 if self.shards.is_empty() { vec![None] } else { self.shards.iter().copied().map(Some).collect() };
@@ -85,7 +89,11 @@ impl Arguments {
                 sweeps.push(sweep);
             }
         }
-        let limits = Limits::of(&scenario.name, &self.objective, machine, sweeps);
+        let mut limits = Limits::of(&scenario.name, &self.objective, machine, sweeps);
+        if self.addr.is_some_and(|addr| !addr.ip().is_loopback()) {
+            let note = "The server ran on another machine: what is said of all cores and of memory is held against this one's.";
+            limits.notes.push(note.into());
+        }
         print!("{}", limits.text());
         if let Some(path) = &self.json {
             write_limits_json(&limits, path)?;
