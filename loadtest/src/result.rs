@@ -150,6 +150,9 @@ pub struct Cpu {
     pub database_s: Option<f64>,
     /// All workers.
     pub generator_s: f64,
+    /// Every other program on this machine, where the server runs on it: a machine that others use is slower.
+    #[serde(default)]
+    pub others_s: Option<f64>,
 }
 
 /// A distribution of times.

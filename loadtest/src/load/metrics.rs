@@ -26,6 +26,8 @@ pub struct Sample {
     pub busy: BTreeMap<u32, f64>,
     /// CPU of PostgreSQL so far, seconds.
     pub database_s: Option<f64>,
+    /// CPU of all programs of this machine so far, seconds; where the server runs on it.
+    pub machine_s: Option<f64>,
     /// Why there are no values.
     pub failure: Option<String>,
 }
@@ -38,6 +40,7 @@ pub fn sample(target: &Target) -> Sample {
         Err(reason) => sample.failure = Some(reason),
     }
     if let Some(pid) = target.pid {
+        sample.machine_s = fs::read_to_string("/proc/stat").ok().and_then(|stat| machine_cpu_seconds(&stat));
         let own = [(CPU, process::cpu_seconds(pid)), (RSS, process::rss_bytes(pid).map(|bytes| bytes as f64))];
         for (name, value) in own {
             if let (Ok(value), None) = (value, sample.values.get(name)) {
@@ -109,6 +112,16 @@ pub fn shard_busy(from: &Sample, to: &Sample) -> Vec<f64> {
     if seconds > 0.0 { to.busy.iter().map(part).collect() } else { Vec::new() }
 }
 
+/// CPU of all programs, from `/proc/stat`: everything but idling and waiting for disks. What another virtual machine
+/// took is gone as well.
+fn machine_cpu_seconds(stat: &str) -> Option<f64> {
+    let ticks: Vec<u64> =
+        stat.lines().next()?.split_whitespace().skip(1).filter_map(|field| field.parse().ok()).collect();
+    // user nice system idle iowait irq softirq steal; the rest is counted in these.
+    let all: u64 = ticks.iter().take(8).sum();
+    Some(all.checked_sub(ticks.get(3)? + ticks.get(4)?)? as f64 / 100.0)
+}
+
 /// CPU of a process, its children, and those of them that have ended.
 fn family_cpu_seconds(pid: u32) -> Option<f64> {
     let ended = |pid: u32| {
@@ -126,6 +139,14 @@ fn family_cpu_seconds(pid: u32) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reads_what_all_programs_used() {
+        let stat = "cpu  100 20 30 5000 600 7 8 90 4 4\ncpu0 1 2 3 4 5 6 7 8 0 0\n";
+        assert_eq!(machine_cpu_seconds(stat), Some(2.55));
+        assert_eq!(machine_cpu_seconds("cpu 1 2"), None);
+        assert_eq!(machine_cpu_seconds(""), None);
+    }
 
     #[test]
     fn reads_families_and_subtracts_counters() {

@@ -19,6 +19,8 @@ use std::time::Duration;
 const LEAD_NS: u64 = 200_000_000;
 /// The part of a core above which a worker is said to have been busy.
 const WORKER_BUSY: f64 = 0.8;
+/// The part of all cores that other programs may use before it is said.
+const OTHERS: f64 = 0.1;
 /// What a worker may be late (p99) before it is said, µs.
 const LATE_US: u64 = 2_000;
 
@@ -220,11 +222,27 @@ impl Outcome {
                 server_s: to.values.get(metrics::CPU).map(|_| result.server[metrics::CPU]),
                 database_s: to.database_s.zip(from.database_s).map(|(to, from)| to - from),
                 generator_s: result.cpu.generator_s,
+                others_s: None,
             };
+            let all = to.machine_s.zip(from.machine_s).map(|(to, from)| to - from);
+            let ours = [result.cpu.server_s, result.cpu.database_s, Some(result.cpu.generator_s)];
+            result.cpu.others_s = all.map(|all| (all - ours.into_iter().flatten().sum::<f64>()).max(0.0));
+            note_of_others(result);
             result.notes.extend(to.failure.iter().map(|reason| format!("/metrics cannot be read: {reason}")));
         }
         result.series = self.series;
         growth(result, scenario);
+    }
+}
+
+/// A machine that other programs use is slower than it seems.
+fn note_of_others(result: &mut RunResult) {
+    let Some(used) = result.cpu.others_s.map(|seconds| seconds / result.measured_s.max(1e-9)) else { return };
+    let cores = crate::process::cores() as f64;
+    if used > cores * OTHERS {
+        result.notes.push(format!(
+            "other programs used {used:.1} of the {cores:.0} cores meanwhile: times are partly theirs, CPU is not"
+        ));
     }
 }
 

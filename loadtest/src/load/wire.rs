@@ -76,7 +76,7 @@ pub struct SecondReport {
     pub ack: String,
     /// The same.
     pub delivery: String,
-    /// CPU time of the worker.
+    /// CPU time of the worker since the load began.
     pub cpu_ns: u64,
 }
 

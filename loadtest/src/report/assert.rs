@@ -79,7 +79,7 @@ const STATISTICS: [Statistic; 6] = [
 ];
 
 /// Values that are not of a distribution.
-const VALUES: [(&str, Dimension, Value); 24] = [
+const VALUES: [(&str, Dimension, Value); 25] = [
     ("errors", Dimension::Number, |run| Some(run.counts.errors.values().sum::<u64>() as f64)),
     ("disconnects", Dimension::Number, |run| Some(run.counts.disconnects as f64)),
     ("violations", Dimension::Number, |run| Some(run.violations.count as f64)),
@@ -109,6 +109,7 @@ const VALUES: [(&str, Dimension, Value); 24] = [
         per(run.cpu.database_s? * 1e6, run.counts.acknowledged as f64)
     }),
     ("generator.cores", Dimension::Number, |run| per(run.cpu.generator_s, run.measured_s)),
+    ("others.cores", Dimension::Number, |run| per(run.cpu.others_s?, run.measured_s)),
     ("journal_operations", Dimension::Number, |run| {
         run.measured().filter_map(|second| second.journal_operations).max().map(|most| most as f64)
     }),

@@ -33,7 +33,7 @@ pub fn run() -> RunResult {
         measured_s: 10.0,
         connections: 1_000,
         rooms: 100,
-        cpu: Cpu { server_s: Some(4.5), database_s: Some(2.0), generator_s: 3.0 },
+        cpu: Cpu { server_s: Some(4.5), database_s: Some(2.0), generator_s: 3.0, others_s: Some(1.0) },
         shard_busy: vec![0.2, 0.25],
         checked_events: 90_000,
         ..RunResult::default()

@@ -68,7 +68,9 @@ pub fn resources(run: &RunResult, machine: &Machine) -> Vec<Resource> {
     let workers = f64::from(run.workers.max(1));
     add("CPU of the load generator", generator.map(|used| used / workers), say(generator, workers));
     add("CPU of the database", database.map(|used| used / machine.cores), say(database, machine.cores));
-    let all = server.map(|server| server + database.unwrap_or(0.0) + generator.unwrap_or(0.0));
+    let all = server.map(|server| {
+        server + database.unwrap_or(0.0) + generator.unwrap_or(0.0) + cores("others.cores").unwrap_or(0.0)
+    });
     add("all cores of this machine", all.map(|used| used / machine.cores), say(all, machine.cores));
     let fds = run.server("process_open_fds").zip(run.server("process_max_fds"));
     if let Some((open, max)) = fds {
@@ -130,7 +132,7 @@ pub fn ran_out(run: &RunResult, machine: &Machine) -> String {
     };
     let more = match first.name {
         "CPU of the load generator" => ": the limit found is the generator's, not the server's",
-        "all cores of this machine" => ": server, database and generator share it, and the server alone has more",
+        "all cores of this machine" => ": server, database, generator and others share it",
         _ => "",
     };
     format!("{} ({}){more}", first.name, first.words)
@@ -158,9 +160,13 @@ mod tests {
                 run.shard_busy[1] = 0.97;
             }),
             ("CPU of the database (7.5 of 8 cores)", 8.0, |run| run.cpu.database_s = Some(75.0)),
-            ("all cores of this machine (0.95 of 1 cores): server, database and generator share it", 1.0, |run| {
-                run.shard_busy[1] = 0.97;
-            }),
+            (
+                "all cores of this machine (1.05 of 1 cores): server, database, generator and others share it",
+                1.0,
+                |run| {
+                    run.shard_busy[1] = 0.97;
+                },
+            ),
             ("file descriptors of the server (990 of 1,000)", 8.0, |run| {
                 run.server.insert("process_open_fds".into(), 990.0);
                 run.server.insert("process_max_fds".into(), 1_000.0);

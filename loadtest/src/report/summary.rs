@@ -59,6 +59,7 @@ fn costs(run: &RunResult, text: &mut String) {
         ("server.cores", "cores of the server"),
         ("database.cores", "of the database"),
         ("generator.cores", "of the load generator"),
+        ("others.cores", "of other programs"),
         ("server.cpu_us_per_delivery", "µs of the server per delivery"),
         ("server.cpu_us_per_send", "per acknowledged send"),
     ] {
@@ -91,7 +92,7 @@ mod tests {
         for part in [
             "chat: 1,000 connections in 100 rooms, 10 s measured: 1,000 sends/s",
             "ack: p50 1 ms, p90 3 ms, p99 9 ms, p99.9 20 ms, max 30 ms (10,000 values)",
-            "0.45 cores of the server, 0.2 of the database, 0.3 of the load generator, 50 µs of the server per delivery",
+            "0.45 cores of the server, 0.2 of the database, 0.3 of the load generator, 0.1 of other programs, 50 µs of the server per delivery",
             "150 MB resident",
             "errors: OVERLOADED 3; closes: 3002 1",
             "checked 90,000 events: 1 violations\n  room 7: seq 9 after 7",

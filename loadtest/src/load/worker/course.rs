@@ -127,6 +127,7 @@ impl Worker {
         let to = from + self.scenario.duration.us() * 1000;
         self.borders = (at_ns, from, to);
         self.phase = Phase::Load;
+        self.tally.cpu_begin_ns = thread_cpu_ns();
         let mut timers = vec![(second_end(at_ns, 0), Timer::Second), (from, Timer::Border), (to, Timer::Border)];
         if self.scenario.cut.share > 0.0 {
             timers.push((from + self.scenario.cut.after.us() * 1000, Timer::Cut));

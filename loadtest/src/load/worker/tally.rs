@@ -22,6 +22,8 @@ pub struct Tally {
     pub connect: Histogram<u64>,
     /// From the wish to be back to the last missed event.
     pub resume: Histogram<u64>,
+    /// CPU time when the load began: connecting is no part of its first second.
+    pub cpu_begin_ns: u64,
     /// CPU time at the borders of the measured time.
     pub cpu_ns: (u64, u64),
     /// Connections when it began.
@@ -46,6 +48,7 @@ impl Tally {
             late: histogram(),
             connect: histogram(),
             resume: histogram(),
+            cpu_begin_ns: 0,
             cpu_ns: (0, 0),
             connections: 0,
         }
@@ -95,7 +98,8 @@ impl Tally {
     pub fn rotate(&mut self, connections: u64, in_flight: u64) -> SecondReport {
         let next = SecondReport { index: self.second.index + 1, ..SecondReport::default() };
         let mut report = std::mem::replace(&mut self.second, next);
-        (report.connections, report.in_flight, report.cpu_ns) = (connections, in_flight, thread_cpu_ns());
+        (report.connections, report.in_flight) = (connections, in_flight);
+        report.cpu_ns = thread_cpu_ns().saturating_sub(self.cpu_begin_ns);
         (report.ack, report.delivery) = (encode(&self.second_ack), encode(&self.second_delivery));
         self.second_ack.reset();
         self.second_delivery.reset();

@@ -48,7 +48,7 @@ fn cpu(run: &RunResult) -> String {
     let per = |seconds: f64, of: f64, words: fn(f64) -> String, scale: f64| {
         if of > 0.0 { words(seconds * scale / of) } else { "–".into() }
     };
-    let rows: Vec<Vec<Cell>> = parties
+    let mut rows: Vec<Vec<Cell>> = parties
         .into_iter()
         .filter_map(|(name, seconds)| Some((name, seconds?)))
         .map(|(name, seconds)| {
@@ -60,5 +60,10 @@ fn cpu(run: &RunResult) -> String {
             ]
         })
         .collect();
+    // What others do is not done for these messages.
+    if let Some(seconds) = run.cpu.others_s {
+        let cores = per(seconds, run.measured_s, number, 1.0);
+        rows.push(vec![Cell::text("other programs"), Cell::number(cores), Cell::number("–"), Cell::number("–")]);
+    }
     html::table("CPU", &["", "cores", "per ack", "per delivery"], &rows)
 }
