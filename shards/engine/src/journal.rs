@@ -95,6 +95,12 @@ impl Journal {
         }
     }
 
+    /// Microseconds since the oldest batch under way has left; 0: none is.
+    pub fn lag_us(&self, now: Mono) -> u64 {
+        let left = self.lanes.iter().filter_map(|lane| lane.in_flight.as_ref()).map(|batch| batch.sent);
+        left.min().map_or(0, |sent| now.since(sent))
+    }
+
     /// Lanes.
     pub fn lanes(&self) -> usize {
         self.lanes.len()

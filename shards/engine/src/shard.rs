@@ -268,6 +268,7 @@ impl Shard {
     /// Looks at what waits, for the peaks in [`Shard::stats`]. The driver calls this once a turn, when all inputs are
     /// in and nothing is written yet.
     pub fn observe(&mut self, now: Now) {
+        self.core.now = now;
         let core = &mut self.core;
         core.measure_queues();
         let Stats { journal_ops, journal_bytes, loads, outbox_bytes, peer_waiting, peaks, .. } = &mut core.stats;
@@ -293,6 +294,7 @@ impl Shard {
         self.core.measure_queues();
         self.core.stats.packed_frames = self.core.deflater.frames;
         self.core.stats.packing_put_off = self.core.deflater.put_off;
+        self.core.stats.journal_lag_us = self.core.journal.lag_us(self.core.now.mono);
         &self.core.stats
     }
 

@@ -137,6 +137,8 @@ pub struct Stats {
     pub journal_ops: u64,
     /// Their bytes.
     pub journal_bytes: u64,
+    /// Microseconds since the oldest batch under way has left; 0: none is.
+    pub journal_lag_us: u64,
     /// Queries under way.
     pub loads: u64,
     /// Bytes in all outboxes.

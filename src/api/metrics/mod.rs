@@ -71,6 +71,10 @@ impl Snapshot {
     /// As Prometheus reads it.
     pub fn text(&self) -> String {
         let mut text = Text::default();
+        let counted = self.shards.iter().flat_map(|(_, report)| &report.edge);
+        for (name, _) in counted {
+            debug_assert!(table::has_edge(name), "{name} is counted and in no metric");
+        }
         for metric in table::all() {
             self.metric(&mut text, metric);
         }

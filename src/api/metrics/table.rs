@@ -116,7 +116,7 @@ const fn whole(
 const SECOND_US: f64 = 1e6;
 
 /// What is in a shard now.
-const STATE: [Metric; 17] = [
+const STATE: [Metric; 18] = [
     gauge("veza_shard_up", "1 for each shard that answered this scrape", |_| 1.0),
     gauge("veza_connections", "Open WebSocket connections", |r| r.engine.connections as f64),
     gauge("veza_connections_authenticated", "Connections that have authenticated", |r| r.engine.authenticated as f64),
@@ -129,6 +129,9 @@ const STATE: [Metric; 17] = [
     }),
     gauge("veza_journal_bytes", "Bytes of the operations that wait for the database or are on their way", |r| {
         r.engine.journal_bytes as f64
+    }),
+    gauge("veza_journal_lag_seconds", "How long the oldest batch on its way to the database has been", |r| {
+        r.engine.journal_lag_us as f64 / SECOND_US
     }),
     gauge("veza_loads", "Queries under way", |r| r.engine.loads as f64),
     gauge("veza_outbox_bytes", "Bytes that wait in the outboxes of connections", |r| r.engine.outbox_bytes as f64),
@@ -367,6 +370,11 @@ pub const GROUPS: [(&str, &[Metric]); 7] = [
 /// All of them.
 pub fn all() -> impl Iterator<Item = &'static Metric> {
     GROUPS.iter().flat_map(|(_, metrics)| metrics.iter())
+}
+
+/// Whether a counter of the gateway is in a metric.
+pub fn has_edge(name: &str) -> bool {
+    all().any(|metric| matches!(metric.source, Source::Edge(of) if of == name))
 }
 
 fn high_water(report: &ShardReport) -> Vec<Labelled2> {
