@@ -67,13 +67,14 @@ pub fn conn(slot: u32) -> ConnId {
 impl Bench {
     /// A room with so many subscribers, each a user of its own. Its id is returned.
     pub fn with_room(subscribers: u32) -> (Bench, u64) {
+        Bench::with_room_of(subscribers, Window::NONE)
+    }
+
+    /// The same; all of them have agreed to that much compression.
+    pub fn with_room_of(subscribers: u32, window: Window) -> (Bench, u64) {
         let mut bench = Bench::default();
         for slot in 0..subscribers {
-            bench.handle(Input::Opened {
-                conn: conn(slot),
-                identity: Some(Box::new(identity(slot))),
-                window: Window::NONE,
-            });
+            bench.handle(Input::Opened { conn: conn(slot), identity: Some(Box::new(identity(slot))), window });
         }
         let create = format!(r#"{{"type":"create_room","id":1,"data":{{"name":"bench","max_members":{}}}}}"#, 100_000);
         bench.text(0, &create);
