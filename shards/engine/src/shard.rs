@@ -144,7 +144,7 @@ impl Shard {
             self.sweep = now.after(SWEEP_US);
             self.rooms.sweep(&mut self.core);
             self.users.sweep(&mut self.core);
-            self.sessions.sweep_revocations(&self.core);
+            self.sessions.sweep(&self.core);
         }
     }
 

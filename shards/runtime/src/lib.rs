@@ -16,6 +16,7 @@ pub mod pump;
 pub mod reactor;
 pub mod sockets;
 pub mod stats;
+pub mod trim;
 pub mod watchdog;
 pub mod write;
 

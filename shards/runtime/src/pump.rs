@@ -22,6 +22,7 @@ use crate::mesh::Port;
 use crate::poller::{Interest, Poller, Token};
 use crate::sockets::Sockets;
 use crate::stats::{Call, Phase, RuntimeStats};
+use crate::trim::{self, Trim};
 use crate::watchdog::Beat;
 use crate::write::Writer;
 
@@ -73,6 +74,7 @@ pub struct Pump<E: Edge> {
     accept_again: Option<Mono>,
     listening: bool,
     stopped: bool,
+    trim: Trim,
     stats: RuntimeStats,
     /// Up to when the time awake is counted.
     counted: Mono,
@@ -116,6 +118,7 @@ impl<E: Edge> Pump<E> {
             accept_again: None,
             listening,
             stopped: false,
+            trim: Trim::default(),
             stats: RuntimeStats::default(),
             counted: now.mono,
             slept: true,
@@ -331,6 +334,9 @@ impl<E: Edge> Pump<E> {
             self.accept_again = None;
             self.accept_ready = true;
             self.watch_listener(true)?;
+        }
+        if self.trim.is_due(mono, self.sockets.count()) {
+            trim::trim();
         }
         Ok(any)
     }

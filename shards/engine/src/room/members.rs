@@ -86,6 +86,20 @@ impl Room {
         if self.members.len() <= MEMBERS_KEPT_MIN.max(4 * self.online.len()) {
             return;
         }
+        self.forget_who_is_away();
+    }
+
+    /// Nobody does anything here, and many may have left.
+    pub(super) fn forget_absent(&mut self) {
+        if self.members.len() > self.online.len() && self.waiting.is_empty() && !self.members_loading {
+            self.forget_who_is_away();
+            self.members.shrink_to(2 * self.members.len());
+            self.subs.shrink_to(2 * self.subs.len());
+            self.online.shrink();
+        }
+    }
+
+    fn forget_who_is_away(&mut self) {
         let mut busy: crate::map::Set<UserId> = self.pending.iter().map(|op| op.user_id).collect();
         busy.extend(self.locked.keys().copied());
         let online = &self.online;

@@ -125,6 +125,12 @@ impl Online {
         self.pushed.remove(&user);
     }
 
+    /// Gives up the room that those who have left took.
+    pub(super) fn shrink(&mut self) {
+        self.users.shrink_to(2 * self.users.len());
+        self.pushed.shrink_to(2 * self.pushed.len());
+    }
+
     pub(super) fn is_dirty(&self) -> bool {
         !self.dirty.is_empty()
     }

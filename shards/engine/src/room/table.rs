@@ -9,7 +9,7 @@ use crate::journal::Key;
 use crate::map::Map;
 use crate::peer::{PeerMessage, ResumeVerdict};
 use crate::store::{Load, LoadError, RoomState};
-use crate::time::Mono;
+use crate::time::{Mono, SECOND_US};
 use crate::wire::{CommandError, ErrorCode};
 
 /// The rooms homed here.
@@ -39,6 +39,10 @@ pub(super) enum Slot {
 
 /// Users whose memberships a first load brings along.
 const FIRST_MEMBERS_MAX: usize = 256;
+
+/// Microseconds without work in a room after which it forgets members who are not there: who comes back later is looked up,
+/// together with all others who come back.
+const ABSENT_US: u64 = 30 * SECOND_US;
 
 impl Rooms {
     /// Takes in work for a room; loads the room if needed.
@@ -223,6 +227,9 @@ impl Rooms {
         let mut checkpoints = Vec::new();
         self.map.retain(|room_id, slot| {
             let Slot::Ready(room) = slot else { return true };
+            if now.since(room.used) >= ABSENT_US {
+                room.forget_absent();
+            }
             if !room.is_idle() || now.since(room.used) < idle_us {
                 return true;
             }

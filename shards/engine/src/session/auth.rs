@@ -1,43 +1,19 @@
 //! From a token to a user: verified at the edge, looked up in the store, entered at the user's home.
 
-use std::sync::Arc;
+use std::rc::Rc;
 
-use super::{Known, Pending, Phase, SessionUser, Sessions};
+use super::identities::Known;
+use super::{Pending, Phase, SessionUser, Sessions};
 use crate::core::{Core, LoadFor, error, overloaded, store_unavailable};
 use crate::fanout::{Frame, FrameClass};
 use crate::id::{ConnId, UserId};
 use crate::input::{Identity, TokenError, VerifyFor};
-use crate::peer::{Caller, PeerMessage};
+use crate::peer::PeerMessage;
 use crate::store::{Load, LoadError, Loaded, Revocation, UserRow};
 use crate::time::{Mono, SECOND_US, WallMs};
 use crate::wire::encode::{push_frame, reply_frame};
 use crate::wire::json::object;
 use crate::wire::{CloseCode, CommandError, ErrorCode, RequestId};
-
-/// Issuer and subject as one key; the separator cannot stand in either.
-fn subject(identity: &Identity) -> String {
-    let mut key = String::with_capacity(identity.iss.len() + 1 + identity.sub.len());
-    key.push_str(&identity.iss);
-    key.push('\0');
-    key.push_str(&identity.sub);
-    key
-}
-
-/// The user of a token.
-#[derive(Debug)]
-pub(super) struct Found {
-    pub(super) user_id: UserId,
-    username: Arc<str>,
-    /// Shared with the table of identities.
-    subject: Arc<str>,
-}
-
-impl Found {
-    /// As a caller, under a token of his.
-    pub(super) fn caller(&self, identity: &Identity) -> Caller {
-        Caller { user_id: self.user_id, username: self.username.clone(), role: identity.role, presence: None }
-    }
-}
 
 pub(super) fn invalid_token() -> Box<CommandError> {
     error(ErrorCode::InvalidToken, "the token is not acceptable")
@@ -99,7 +75,7 @@ impl Sessions {
         if self.revoked_sessions.contains_key(&*identity.session_id) {
             return self.refuse_auth(core, conn, reply_to.as_ref(), &invalid_token(), CloseCode::SessionRevoked);
         }
-        let known = self.known_user(&identity);
+        let known = self.identities.find(&identity, core.now.mono);
         let load = known.is_none().then(|| Load::Identify { identity: identity.clone() });
         let Some(session) = self.get(conn) else { return };
         let pending = Pending { identity, reply_to, found: None };
@@ -139,26 +115,8 @@ impl Sessions {
         self.close(core, conn, code);
     }
 
-    fn known_user(&self, identity: &Identity) -> Option<Found> {
-        let (subject, known) = self.identities.get_key_value(&*subject(identity))?;
-        let same = identity.username.is_none() || identity.username == known.claim;
-        let (user_id, username) = (known.user_id, &known.username);
-        same.then(|| Found { user_id, username: username.clone(), subject: subject.clone() })
-    }
-
-    pub(super) fn remember_identity(&mut self, core: &Core, identity: &Identity, user: &UserRow) -> Found {
-        if self.identities.len() >= core.limits.identities_max {
-            self.identities.clear();
-        }
-        let (username, subject): (Arc<str>, Arc<str>) = ((&*user.username).into(), subject(identity).into());
-        let known = Known { user_id: user.user_id, username: username.clone(), claim: identity.username.clone() };
-        self.identities.insert(subject.clone(), known);
-        Found { user_id: user.user_id, username, subject }
-    }
-
-    pub(super) fn cached(&self, identity: &Identity) -> Option<Caller> {
-        let Found { user_id, username, .. } = self.known_user(identity)?;
-        Some(Caller { user_id, username, role: identity.role, presence: None })
+    pub(super) fn remember_identity(&mut self, core: &Core, identity: &Identity, user: &UserRow) -> Rc<Known> {
+        self.identities.remember(core.limits.identities_max, identity, user, core.now.mono)
     }
 
     pub(super) fn is_revoked(&self, identity: &Identity, user_id: UserId) -> bool {
@@ -187,7 +145,7 @@ impl Sessions {
         }
     }
 
-    fn identified(&mut self, core: &mut Core, conn: ConnId, found: Found) {
+    fn identified(&mut self, core: &mut Core, conn: ConnId, found: Rc<Known>) {
         let Some(session) = self.get(conn) else { return };
         let Phase::Authenticating(pending) = &mut session.phase else { return };
         let (user_id, caller) = (found.user_id, found.caller(&pending.identity));
@@ -214,7 +172,7 @@ impl Sessions {
         let found = found.expect("attached after it was identified");
         let user = SessionUser {
             caller: found.caller(&identity),
-            subject: found.subject,
+            known: found,
             session_id: identity.session_id,
             expires_at: identity.expires_at,
             expires: expiry(now.mono, now.wall, identity.expires_at),
@@ -247,9 +205,9 @@ impl Sessions {
             Ok(identity) => Ok(identity),
         };
         let revoked = |this: &Sessions, identity: &Identity, user_id| this.is_revoked(identity, user_id);
-        let Some((user_id, key)) = self.ready_user(conn) else { return };
+        let Some((user_id, known)) = self.ready_user(conn) else { return };
         let outcome = checked.and_then(|identity| {
-            let ok = *subject(&identity) == *key && !revoked(self, &identity, user_id);
+            let ok = known.is_named_by(&identity) && !revoked(self, &identity, user_id);
             if ok { Ok(identity) } else { Err(invalid_token()) }
         });
         match outcome {
@@ -272,9 +230,9 @@ impl Sessions {
         }
     }
 
-    fn ready_user(&mut self, conn: ConnId) -> Option<(UserId, Arc<str>)> {
+    fn ready_user(&mut self, conn: ConnId) -> Option<(UserId, Rc<Known>)> {
         match &self.get(conn)?.phase {
-            Phase::Ready(user) => Some((user.caller.user_id, user.subject.clone())),
+            Phase::Ready(user) => Some((user.caller.user_id, user.known.clone())),
             _ => None,
         }
     }
@@ -326,8 +284,9 @@ impl Sessions {
         }
     }
 
-    /// Forgets revocations whose tokens have ended by themselves.
-    pub fn sweep_revocations(&mut self, core: &Core) {
+    /// Forgets revocations whose tokens have ended by themselves, and users who have gone.
+    pub fn sweep(&mut self, core: &Core) {
+        self.identities.sweep(core.now.mono);
         let now = core.now.wall.secs();
         self.revoked_sessions.retain(|_, expires_at| *expires_at + REVOCATION_GRACE_S > now);
     }

@@ -24,7 +24,8 @@ impl Sessions {
         if let Err(error) = self.check_http(core, &identity, &command) {
             return self.http_reply(core, ticket, Err(error));
         }
-        if let Some(caller) = self.cached(&identity) {
+        if let Some(known) = self.identities.find(&identity, core.now.mono) {
+            let caller = known.caller(&identity);
             return self.http_forward(core, ticket, &identity, caller, command);
         }
         let load = Load::Identify { identity: identity.clone() };

@@ -98,6 +98,7 @@ impl Sessions {
         let user_id = match &session.phase {
             Phase::Ready(user) => {
                 core.stats.authenticated -= 1;
+                user.known.leaves(core.now.mono);
                 Some(user.caller.user_id)
             }
             Phase::Authenticating(pending) => pending.found.as_ref().map(|found| found.user_id),

@@ -5,6 +5,7 @@ mod auth;
 mod command;
 mod deliver;
 mod http;
+mod identities;
 mod lifecycle;
 mod memory;
 mod presence;
@@ -12,6 +13,7 @@ mod stream;
 mod timers;
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::core::{Core, body};
@@ -28,6 +30,8 @@ use crate::wheel::Wheel;
 use crate::wire::json::object;
 use crate::wire::parse::Parser;
 use crate::wire::{Command, RequestId};
+
+use identities::{Identities, Known};
 
 /// How far a connection has come.
 #[derive(Debug)]
@@ -47,15 +51,15 @@ struct Pending {
     identity: Box<Identity>,
     /// The `authenticate` command's id, if that is how it came.
     reply_to: Option<RequestId>,
-    found: Option<auth::Found>,
+    found: Option<Rc<Known>>,
 }
 
 #[derive(Debug)]
 struct SessionUser {
     caller: Caller,
     session_id: Arc<str>,
-    /// Issuer and subject: a refreshed token must be of the same.
-    subject: Arc<str>,
+    /// A refreshed token must be one of his.
+    known: Rc<Known>,
     /// Unix seconds.
     expires_at: i64,
     expires: Mono,
@@ -161,14 +165,6 @@ struct LocalRoom {
     catching: u32,
 }
 
-/// A known identity.
-#[derive(Debug)]
-struct Known {
-    user_id: UserId,
-    username: Arc<str>,
-    claim: Option<Box<str>>,
-}
-
 /// All connections of a shard.
 #[derive(Debug)]
 pub struct Sessions {
@@ -177,7 +173,7 @@ pub struct Sessions {
     left_over: Map<ConnId, Outbox>,
     rooms: Map<RoomId, LocalRoom>,
     http: Map<u64, http::HttpWaiting>,
-    identities: Map<Arc<str>, Known>,
+    identities: Identities,
     revoked_sessions: Map<Box<str>, i64>,
     revoked_users: Map<UserId, i64>,
     touched: VecDeque<ConnId>,
@@ -199,7 +195,7 @@ impl Sessions {
             left_over: Map::default(),
             rooms: Map::default(),
             http: Map::default(),
-            identities: Map::default(),
+            identities: Identities::default(),
             revoked_sessions: Map::default(),
             revoked_users: Map::default(),
             touched: VecDeque::new(),

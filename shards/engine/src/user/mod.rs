@@ -16,7 +16,7 @@ use crate::fanout::FrameBytes;
 use crate::few::Few;
 use crate::id::{ConnId, RoomId, UserId};
 use crate::map::Map;
-use crate::peer::{Asker, Caller, Origin, PeerMessage, Reply};
+use crate::peer::{Asker, Caller, Origin, PeerMessage, Presence, Reply};
 use crate::rate::{Bucket, Rate};
 use crate::store::{Load, LoadError, Loaded};
 use crate::time::{Mono, WallMs};
@@ -45,7 +45,8 @@ struct User {
     /// Oldest first.
     conns: Vec<UserConn>,
     messages: Bucket,
-    http: Bucket,
+    /// Made with the first command over HTTP.
+    http: Option<Box<Bucket>>,
     creations: Few<Creation>,
     /// A creation is in the journal: the next one begins after it.
     creating: bool,
@@ -77,6 +78,8 @@ const USER_IDLE_US: u64 = 30_000_000;
 pub struct Users {
     map: Map<UserId, Box<User>>,
     ids: Ids,
+    /// What was made last for a user to let others see: the next one's is often the same.
+    presence_made: Arc<Presence>,
     /// Users whose presence others have not been told.
     presence_listed: VecDeque<UserId>,
     /// Users who have left, in that order; each at most once.
@@ -112,7 +115,7 @@ impl Users {
                 username: caller.username.clone(),
                 conns: Vec::new(),
                 messages: Bucket::full(message_rate(core), now),
-                http: Bucket::full(command_rate(core), now),
+                http: None,
                 creations: Few::default(),
                 creating: false,
                 blockings: Few::default(),
@@ -240,7 +243,10 @@ impl Users {
         }
         let user = self.user(core, &request.caller);
         if is_http {
-            user.http.take(commands, now).map_err(rate_limited)?;
+            user.http
+                .get_or_insert_with(|| Box::new(Bucket::full(commands, now)))
+                .take(commands, now)
+                .map_err(rate_limited)?;
         }
         if is_send {
             user.messages.take(messages, now).map_err(rate_limited)?;
@@ -328,6 +334,9 @@ impl Users {
                 || user.shown.is_busy()
                 || now.since(user.used) < USER_IDLE_US
         });
+        if self.map.len() < self.map.capacity() / 8 {
+            self.map.shrink_to(2 * self.map.len());
+        }
         core.stats.users_online = self.map.values().filter(|user| !user.conns.is_empty()).count() as u64;
     }
 }

@@ -16,7 +16,7 @@ use crate::memory::{block, items};
 use crate::peer::{Caller, Origin, PeerMessage, Presence, ReplyBody, StatusPage};
 use crate::room::{ask_status, presence_frame};
 use crate::store::{CONTACTS_MAX, Load, LoadError, Loaded, Profile};
-use crate::time::{Mono, WallMs};
+use crate::time::{Mono, SECOND_US, WallMs};
 use crate::wire::Status;
 use crate::wire::json::object;
 
@@ -29,12 +29,15 @@ const LAST_SEEN_US: u64 = 5_000_000;
 /// Profiles asked for again at a time.
 const RETRIES_MAX: usize = 1024;
 
+/// Conversations with their other participants.
+type Conversations = Vec<(RoomId, Vec<UserId>)>;
+
 /// A user's presence at his home.
 #[derive(Debug, Default)]
 pub(super) struct Shown {
     profile: Option<Box<Profile>>,
     /// It is being read; with conversations that have begun since.
-    loading: Option<Vec<(RoomId, Vec<UserId>)>>,
+    loading: Option<Box<Conversations>>,
     /// It has changed while it was read: it is read once more.
     is_stale: bool,
     /// `None`: no profile yet.
@@ -47,7 +50,7 @@ pub(super) struct Shown {
     told: Option<Arc<Presence>>,
     is_listed: bool,
     /// When he has left, if that is still to be written.
-    left: Option<Left>,
+    left: Option<Box<Left>>,
 }
 
 /// When the last connection of a user has ended.
@@ -83,10 +86,14 @@ impl User {
     }
 
     /// Makes what others may see from the profile; `true`: something has changed.
-    fn rebuild(&mut self, core: &Core) -> bool {
+    ///
+    /// Most users let others see the same: those who come in the same second share it. So its version is that second, or
+    /// the next number after the user's own last one.
+    fn rebuild(&mut self, core: &Core, last: &mut Arc<Presence>) -> bool {
         let Some(profile) = &self.shown.profile else { return false };
         let before = self.shown.presence.as_deref();
-        let version = core.now.mono.0.max(before.map_or(0, |presence| presence.version) + 1);
+        let second = core.now.mono.0 / SECOND_US * SECOND_US;
+        let version = second.max(before.map_or(0, |presence| presence.version) + 1);
         let fresh = Presence {
             status: profile.status,
             message: profile.message.clone(),
@@ -97,7 +104,10 @@ impl User {
             (old.status, &old.message, &old.hidden_from) == (fresh.status, &fresh.message, &fresh.hidden_from)
         });
         if !same {
-            self.shown.presence = Some(Arc::new(fresh));
+            if **last != fresh {
+                *last = Arc::new(fresh);
+            }
+            self.shown.presence = Some(last.clone());
         }
         !same
     }
@@ -126,7 +136,7 @@ impl Users {
             profile.last_seen_at = Some(at);
         }
         let due = core.now.mono.after(LAST_SEEN_US);
-        if user.shown.left.replace(Left { at, due }).is_none() {
+        if user.shown.left.replace(Box::new(Left { at, due })).is_none() {
             self.leaving.push_back((due, user_id));
         }
         if core.draining {
@@ -151,8 +161,8 @@ impl Users {
             }
             if left.due > now && !at_once {
                 // He has come and gone since.
-                user.shown.left = Some(left);
                 self.leaving.push_back((left.due, user_id));
+                user.shown.left = Some(left);
             } else {
                 self.push_op(core, user_id, UserOp::new(UserOpKind::LastSeen { at: left.at }, now));
             }
@@ -165,7 +175,7 @@ impl Users {
             return;
         }
         match core.load(Load::Profile { user_id }, LoadFor::Profile { user_id }) {
-            Ok(()) => user.shown.loading = Some(Vec::new()),
+            Ok(()) => user.shown.loading = Some(Box::default()),
             Err(_) => self.profiles_wanted.push_back(user_id),
         }
     }
@@ -191,12 +201,12 @@ impl Users {
         let is_stale = std::mem::take(&mut user.shown.is_stale);
         match result {
             Ok(Loaded::Profile(mut profile)) if !is_stale => {
-                for (room_id, others) in fresh {
+                for (room_id, others) in *fresh {
                     add_contact(&mut profile.contacts, room_id, others);
                 }
                 profile.blocks.sort_unstable();
                 user.shown.profile = Some(profile);
-                user.rebuild(core);
+                user.rebuild(core, &mut self.presence_made);
                 self.list_presence(user_id);
             }
             Ok(_) => self.want_profile(core, user_id),
@@ -244,7 +254,7 @@ impl Users {
             Some(profile) => change(profile),
             None => user.shown.is_stale = user.shown.loading.is_some(),
         }
-        if user.rebuild(core) {
+        if user.rebuild(core, &mut self.presence_made) {
             self.list_presence(user_id);
         }
     }

@@ -130,6 +130,15 @@ fn a_status_outlives_its_connections_and_holds_from_the_first_moment() {
     }
 }
 
+/// Answers the query that asks whom a token speaks for.
+fn find_user(rig: &mut Rig) {
+    let (shard, id, load) = rig.loads.pop_front().expect("who is it?");
+    assert!(matches!(load, Load::Identify { .. }), "{load:?}");
+    let user = rig.store.load(&load);
+    rig.loaded(shard, id, user);
+    rig.run();
+}
+
 #[test]
 fn until_the_profile_is_there_nobody_sees_the_user() {
     let mut rig = Rig::new(2, |limits| limits.heartbeat_us = 0);
@@ -139,6 +148,7 @@ fn until_the_profile_is_there_nobody_sees_the_user() {
     rig.frames(conns[0]);
     rig.hold_loads = true;
     let bob = rig.open(1, Some(crate::rig::identity("bob", "new")));
+    find_user(&mut rig);
     let profiles: Vec<_> = std::mem::take(&mut rig.loads).into_iter().collect();
     assert!(matches!(profiles[..], [(_, _, Load::Profile { user_id: UserId(2) })]), "{profiles:?}");
     rig.hold_loads = false;
@@ -664,10 +674,7 @@ fn what_changes_while_a_profile_is_read_is_in_it() {
     rig.hold_loads = true;
     // The third user's profile is read before he has a conversation and another status; the answer comes after that.
     let cy = rig.open(1, Some(crate::rig::identity("cy", "new")));
-    let (shard, id, load) = rig.loads.pop_front().expect("who is it?");
-    let user = rig.store.load(&load);
-    rig.loaded(shard, id, user);
-    rig.run();
+    find_user(&mut rig);
     let (shard, id, load) = rig.loads.pop_front().expect("his profile");
     assert_eq!(load, Load::Profile { user_id: UserId(3) });
     let before = rig.store.load(&load);
@@ -684,6 +691,7 @@ fn what_changes_while_a_profile_is_read_is_in_it() {
 
     rig.hold_loads = true;
     let cy = rig.open(1, Some(crate::rig::identity("cy", "new")));
+    find_user(&mut rig);
     let (shard, id, _) = rig.loads.pop_front().expect("his profile");
     rig.hold_loads = false;
     assert_eq!(code(&rig.ask(cy, "update_status", r#"{"status":"busy"}"#)), "ok");
