@@ -33,12 +33,17 @@ pub(crate) fn block(bytes: usize) -> usize {
 
 /// The table of a map; what keys and values own is not in it.
 pub(crate) fn table<K, V>(map: &Map<K, V>) -> usize {
-    if map.capacity() == 0 {
+    buckets::<(K, V)>(map.capacity())
+}
+
+/// The table of a map or set with room for so many.
+pub(crate) fn buckets<E>(capacity: usize) -> usize {
+    if capacity == 0 {
         return 0;
     }
     // Seven eighths of the buckets are the capacity; each has a byte beside its entry.
-    let buckets = (map.capacity() * 8 / 7).next_power_of_two();
-    block(buckets * (size_of::<(K, V)>() + 1) + 16)
+    let buckets = (capacity * 8 / 7).next_power_of_two();
+    block(buckets * (size_of::<E>() + 1) + 16)
 }
 
 /// The block of a vector of so many.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::id::UserId;
 use crate::input::Identity;
 use crate::map::Set;
+use crate::memory::{block, buckets};
 use crate::peer::Caller;
 use crate::store::UserRow;
 use crate::time::{Mono, SECOND_US};
@@ -39,6 +40,12 @@ impl Known {
     /// Whether a token is one of his.
     pub fn is_named_by(&self, identity: &Identity) -> bool {
         *self.subject == *subject(identity)
+    }
+
+    /// Bytes, without the table's.
+    pub fn memory(&self) -> usize {
+        let claim = self.claim.as_ref().map_or(0, |claim| block(claim.len()));
+        block(size_of::<Known>() + 16) + block(self.subject.len()) + block(self.username.len() + 16) + claim
     }
 
     /// His connection ends.
@@ -99,6 +106,21 @@ impl Identities {
         });
         self.known.replace(Entry(known.clone()));
         known
+    }
+
+    /// How many are known.
+    pub fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Known> {
+        self.known.iter().map(|Entry(known)| &**known)
+    }
+
+    /// Bytes of the table.
+    pub fn table(&self) -> usize {
+        buckets::<Entry>(self.known.capacity())
     }
 
     /// Forgets who has not been here for a while.

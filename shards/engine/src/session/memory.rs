@@ -24,10 +24,8 @@ impl Sessions {
             .cursors
             .rooms
             .estimate(self.rooms.len(), rooms, |room: &LocalRoom| [items::<u32>(room.live.capacity())]);
-        let keys = self.identities.iter();
-        let [identities] = self.cursors.identities.estimate(self.identities.len(), keys, |(key, known)| {
-            [block(key.len()) + block(known.username.len() + 16) + known.claim.as_ref().map_or(0, |c| block(c.len()))]
-        });
+        let (count, known) = (self.identities.len(), self.identities.iter());
+        let [identities] = self.cursors.identities.estimate(count, known, |known| [known.memory()]);
         let tables = items::<Option<Box<Session>>>(self.slots.capacity())
             + table(&self.rooms)
             + items::<ConnId>(self.touched.capacity())
@@ -36,7 +34,7 @@ impl Sessions {
         let left_over: usize = self.left_over.values().map(Outbox::memory).sum();
         memory.outboxes = outboxes + (left_over + table(&self.left_over)) as u64;
         memory.identities =
-            identities + (table(&self.identities) + table(&self.revoked_sessions) + table(&self.revoked_users)) as u64;
+            identities + (self.identities.table() + table(&self.revoked_sessions) + table(&self.revoked_users)) as u64;
     }
 }
 
