@@ -193,7 +193,8 @@ fn between_shards(criterion: &mut Criterion) {
             bencher.iter(|| {
                 for (from, to) in [(0usize, 1usize), (1, 0)] {
                     for seq in 1..=messages {
-                        let message = PeerMessage::Event { room_id: RoomId(7), seq: Seq(seq), frame: frame.clone() };
+                        let message =
+                            PeerMessage::Event { room_id: RoomId(7), seq: Seq(seq), frame: frame.clone(), more: false };
                         ports[from].send(ShardId(to as u16), message);
                     }
                     ports[from].ring();

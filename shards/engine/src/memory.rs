@@ -4,7 +4,7 @@
 //!
 //! Capacities are counted, as the allocator rounds them; the allocator's own waste and what threads share are not.
 
-use crate::map::{Map, Set};
+use crate::map::Map;
 
 /// Things of one kind that one report looks at.
 pub const SAMPLE_MAX: usize = 1024;
@@ -33,21 +33,17 @@ pub(crate) fn block(bytes: usize) -> usize {
 
 /// The table of a map; what keys and values own is not in it.
 pub(crate) fn table<K, V>(map: &Map<K, V>) -> usize {
-    entries::<(K, V)>(map.capacity())
+    buckets::<(K, V)>(map.capacity())
 }
 
-/// The table of a set, likewise.
-pub(crate) fn set_table<K>(set: &Set<K>) -> usize {
-    entries::<K>(set.capacity())
-}
-
-fn entries<T>(capacity: usize) -> usize {
+/// The table of a map or set with room for so many.
+pub(crate) fn buckets<E>(capacity: usize) -> usize {
     if capacity == 0 {
         return 0;
     }
     // Seven eighths of the buckets are the capacity; each has a byte beside its entry.
     let buckets = (capacity * 8 / 7).next_power_of_two();
-    block(buckets * (size_of::<T>() + 1) + 16)
+    block(buckets * (size_of::<E>() + 1) + 16)
 }
 
 /// The block of a vector of so many.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::id::UserId;
 use crate::input::Identity;
 use crate::map::Set;
-use crate::memory::{block, set_table};
+use crate::memory::{block, buckets};
 use crate::peer::Caller;
 use crate::store::UserRow;
 use crate::time::{Mono, SECOND_US};
@@ -40,6 +40,12 @@ impl Known {
     /// Whether a token is one of his.
     pub fn is_named_by(&self, identity: &Identity) -> bool {
         *self.subject == *subject(identity)
+    }
+
+    /// Bytes, without the table's.
+    pub fn memory(&self) -> usize {
+        let claim = self.claim.as_ref().map_or(0, |claim| block(claim.len()));
+        block(size_of::<Known>() + 16) + block(self.subject.len()) + block(self.username.len() + 16) + claim
     }
 
     /// His connection ends.
@@ -102,33 +108,27 @@ impl Identities {
         known
     }
 
+    /// How many are known.
+    pub fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Known> {
+        self.known.iter().map(|Entry(known)| &**known)
+    }
+
+    /// Bytes of the table.
+    pub fn table(&self) -> usize {
+        buckets::<Entry>(self.known.capacity())
+    }
+
     /// Forgets who has not been here for a while.
     pub fn sweep(&mut self, now: Mono) {
         self.known.retain(|Entry(known)| Rc::strong_count(known) > 1 || now.since(known.used.get()) < KEPT_US);
         if self.known.len() < self.known.capacity() / 8 {
             self.known.shrink_to(2 * self.known.len());
         }
-    }
-}
-
-impl Identities {
-    /// How many are known.
-    pub(super) fn len(&self) -> usize {
-        self.known.len()
-    }
-
-    /// What each of them owns, bytes.
-    pub(super) fn each_bytes(&self) -> impl Iterator<Item = usize> {
-        self.known.iter().map(|Entry(known)| {
-            // The counters of a shared value are two words.
-            let names = block(known.username.len() + 16) + block(known.subject.len());
-            block(size_of::<Known>() + 16) + names + known.claim.as_ref().map_or(0, |claim| block(claim.len()))
-        })
-    }
-
-    /// What the table takes, bytes.
-    pub(super) fn table_bytes(&self) -> usize {
-        set_table(&self.known)
     }
 }
 

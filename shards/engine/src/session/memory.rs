@@ -24,8 +24,8 @@ impl Sessions {
             .cursors
             .rooms
             .estimate(self.rooms.len(), rooms, |room: &LocalRoom| [items::<u32>(room.live.capacity())]);
-        let known = self.identities.each_bytes();
-        let [identities] = self.cursors.identities.estimate(self.identities.len(), known, |bytes| [bytes]);
+        let (count, known) = (self.identities.len(), self.identities.iter());
+        let [identities] = self.cursors.identities.estimate(count, known, |known| [known.memory()]);
         let tables = items::<Option<Box<Session>>>(self.slots.capacity())
             + table(&self.rooms)
             + items::<ConnId>(self.touched.capacity() + self.held.capacity())
@@ -33,8 +33,8 @@ impl Sessions {
         memory.sessions = sessions + rooms + tables as u64;
         let left_over: usize = self.left_over.values().map(Outbox::memory).sum();
         memory.outboxes = outboxes + (left_over + table(&self.left_over)) as u64;
-        memory.identities = identities
-            + (self.identities.table_bytes() + table(&self.revoked_sessions) + table(&self.revoked_users)) as u64;
+        memory.identities =
+            identities + (self.identities.table() + table(&self.revoked_sessions) + table(&self.revoked_users)) as u64;
     }
 }
 

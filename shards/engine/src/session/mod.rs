@@ -111,33 +111,37 @@ struct Faults {
     limited: MinuteCount,
 }
 
+/// What a delivery touches comes first, in the first 64 bytes; hence the layout.
 #[derive(Debug)]
+#[repr(C)]
 struct Session {
     conn: ConnId,
-    phase: Phase,
-    outbox: Outbox,
     touch: Touch,
     paused: bool,
     /// Whether it takes compressed frames.
     window: Window,
+    /// Subscriptions that are catching up.
+    catching: u32,
+    outbox: Outbox,
+    last_seen: Mono,
+    phase: Phase,
+    subs: Vec<Sub>,
     /// Commands that have no answer yet.
     inflight: u32,
     /// Subscriptions asked for and not answered (an upper bound until nothing is in flight).
     subscribing: u32,
-    /// Subscriptions that are catching up.
-    catching: u32,
+    commands: Bucket,
     opened: Mono,
-    last_seen: Mono,
     next_ping: Mono,
     /// When its entry in the wheel comes up; older entries are void.
     timer: Mono,
-    commands: Bucket,
     faults: Option<Box<Faults>>,
-    subs: Vec<Sub>,
     resumes: Few<Resuming>,
     /// Commands that came while it authenticated, or behind a `resume` whose rooms have not all answered.
     deferred: Few<(Option<RequestId>, Command)>,
 }
+
+const _: () = assert!(std::mem::offset_of!(Session, outbox) + size_of::<Outbox>() <= 64);
 
 impl Session {
     fn faults(&mut self) -> &mut Faults {

@@ -2,6 +2,7 @@
 
 use super::{User, UserConn, Users};
 use crate::memory::{Memory, block, items, table};
+use crate::rate::Bucket;
 
 impl Users {
     /// Adds what users take.
@@ -16,5 +17,6 @@ fn user_bytes(user: &User) -> usize {
     let queues = user.creations.memory() + user.blockings.memory() + user.pending.memory();
     // The names of their sessions belong to the sessions.
     let conns = items::<UserConn>(user.conns.capacity());
-    block(size_of::<User>()) + block(user.username.len() + 16) + conns + queues + user.shown.memory()
+    let http = user.http.as_ref().map_or(0, |_| block(size_of::<Bucket>()));
+    block(size_of::<User>()) + http + block(user.username.len() + 16) + conns + queues + user.shown.memory()
 }
