@@ -171,6 +171,7 @@ where
         .io_memory(IO_MEMORY_BYTES)
         .ring_depth(RING_DEPTH)
         .spawn(move || async move {
+            parts.beat.begin();
             let dead_on_drop = DeadOnDrop(parts.beat.clone());
             let mut cores = CpuSet::new();
             cores.set(core);

@@ -3,17 +3,18 @@
 //!
 //! Each shard bumps its beat with every turn, and at least every half second while idle. A thread of its own compares.
 //! It counts its own ticks and not the time: a process that was stopped (SIGSTOP, a suspended machine) and goes on
-//! finds that its watchdog has slept as long as its shards.
+//! finds that its watchdog has slept as long as its shards. Nor is a shard to blame that wants to run and is not let:
+//! on a machine that does too much, only what it ran counts, not what it waited for a core.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// Between two looks.
 const TICK: Duration = Duration::from_millis(250);
-/// Looks without a beat after which a shard counts as stuck: two seconds.
-const STUCK_TICKS: u32 = 8;
+/// Time without a beat after which a shard counts as stuck.
+const STUCK: Duration = Duration::from_secs(2);
 
 const RUNNING: u8 = 0;
 const DONE: u8 = 1;
@@ -24,6 +25,8 @@ const DEAD: u8 = 2;
 pub struct Beat {
     turns: AtomicU64,
     state: AtomicU8,
+    /// The kernel's number of the shard's thread; 0: not told.
+    thread: AtomicI32,
 }
 
 impl Beat {
@@ -31,6 +34,11 @@ impl Beat {
     pub fn bump(&self) {
         // One writer: no read-modify-write needed.
         self.turns.store(self.turns.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+    }
+
+    /// The calling thread is the shard's.
+    pub fn begin(&self) {
+        self.thread.store(rustix::thread::gettid().as_raw_nonzero().get(), Ordering::Relaxed);
     }
 
     /// The shard has ended as it should.
@@ -58,19 +66,61 @@ impl Drop for DeadOnDrop {
 pub enum Trouble {
     /// Its thread has ended.
     Dead,
-    /// No turn for two seconds.
+    /// No turn for two seconds in which it could have had one.
     Stuck,
+}
+
+/// What the kernel says of a silent thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Scheduled {
+    /// It runs, or would if it were let.
+    runnable: bool,
+    /// CPU time so far.
+    ran: Duration,
+}
+
+impl Scheduled {
+    /// Of a thread of this process; `None` where the kernel does not tell.
+    fn read(thread: i32) -> Option<Scheduled> {
+        let stat = std::fs::read_to_string(format!("/proc/self/task/{thread}/stat")).ok()?;
+        // The state follows the name, which is in parentheses and may hold anything.
+        let runnable = stat.rsplit_once(')')?.1.trim_start().starts_with('R');
+        let times = std::fs::read_to_string(format!("/proc/self/task/{thread}/schedstat")).ok()?;
+        let ran = Duration::from_nanos(times.split_whitespace().next()?.parse().ok()?);
+        Some(Scheduled { runnable, ran })
+    }
+}
+
+/// One shard as the watchdog sees it.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    /// The last beat.
+    turns: u64,
+    /// How long it has been silent, without the time that it waited for a core.
+    silent: Duration,
+    /// When it was silent at the last look.
+    before: Option<Scheduled>,
+}
+
+impl Seen {
+    /// Another look without a beat.
+    fn still_silent(&mut self, now: Option<Scheduled>) {
+        self.silent += match (self.before, now) {
+            (Some(before), Some(now)) if now.runnable => now.ran.saturating_sub(before.ran).min(TICK),
+            _ => TICK,
+        };
+        self.before = now;
+    }
 }
 
 struct Checker {
     beats: Vec<Arc<Beat>>,
-    /// The last beat seen and the looks since.
-    seen: Vec<(u64, u32)>,
+    seen: Vec<Seen>,
 }
 
 impl Checker {
     fn new(beats: Vec<Arc<Beat>>) -> Checker {
-        let seen = vec![(u64::MAX, 0); beats.len()];
+        let seen = vec![Seen { turns: u64::MAX, silent: Duration::ZERO, before: None }; beats.len()];
         Checker { beats, seen }
     }
 
@@ -82,12 +132,13 @@ impl Checker {
                 _ => {}
             }
             let turns = beat.turns.load(Ordering::Relaxed);
-            if turns != seen.0 {
-                *seen = (turns, 0);
+            if turns != seen.turns {
+                *seen = Seen { turns, silent: Duration::ZERO, before: None };
                 continue;
             }
-            seen.1 += 1;
-            if seen.1 >= STUCK_TICKS {
+            let thread = beat.thread.load(Ordering::Relaxed);
+            seen.still_silent(if thread == 0 { None } else { Scheduled::read(thread) });
+            if seen.silent >= STUCK {
                 return Some((index, Trouble::Stuck));
             }
         }
@@ -158,7 +209,7 @@ mod tests {
             checker.beats.iter().for_each(|beat| beat.bump());
             assert_eq!(checker.tick(), None);
         }
-        let quiet: Vec<_> = (0..STUCK_TICKS)
+        let quiet: Vec<_> = (0..STUCK.as_millis() / TICK.as_millis())
             .map(|_| {
                 checker.beats[0].bump();
                 checker.tick()
@@ -166,6 +217,37 @@ mod tests {
             .collect();
         assert_eq!(quiet.last(), Some(&Some((1, Trouble::Stuck))));
         assert!(quiet[..quiet.len() - 1].iter().all(Option::is_none), "not before two seconds");
+    }
+
+    #[test]
+    fn waiting_for_a_core_is_not_being_stuck() {
+        let ms = Duration::from_millis;
+        // (state at each look, CPU time between looks, whether it is stuck after 40 looks: ten seconds)
+        for (name, runnable, ran, stuck) in [
+            ("blocked", false, ms(0), true),
+            ("spinning on a core of its own", true, ms(250), true),
+            ("spinning on a third of a core", true, ms(80), true),
+            ("starved", true, ms(2), false),
+            ("never let", true, ms(0), false),
+        ] {
+            let mut seen = Seen { turns: 0, silent: Duration::ZERO, before: None };
+            for look in 0..40 {
+                seen.still_silent(Some(Scheduled { runnable, ran: ran * look }));
+            }
+            assert_eq!(seen.silent >= STUCK, stuck, "{name}: {:?}", seen.silent);
+        }
+        let mut seen = Seen { turns: 0, silent: Duration::ZERO, before: None };
+        (0..8).for_each(|_| seen.still_silent(None));
+        assert!(seen.silent >= STUCK, "a kernel that tells nothing");
+    }
+
+    #[test]
+    fn the_kernel_tells_of_this_thread() {
+        let beat = Beat::default();
+        beat.begin();
+        let me = Scheduled::read(beat.thread.load(Ordering::Relaxed)).expect("schedstat");
+        assert!(me.runnable);
+        while Scheduled::read(beat.thread.load(Ordering::Relaxed)).expect("schedstat").ran == me.ran {}
     }
 
     #[test]
