@@ -46,7 +46,7 @@ const SMALL: [Small; 7] = [
     Small {
         name: "mixed",
         set: &["users=40", "rooms=8", "load.rate=200", "cut.after=500ms", "cut.every=700ms"],
-        shows: |run| run.counts.commands.len() >= 18 && run.counts.resumes > 0,
+        shows: |run| run.counts.commands.len() >= 15 && run.counts.resumes > 0,
     },
     Small {
         name: "soak",

@@ -3,62 +3,98 @@
 use crate::client::{socket_config, upgrade_request};
 use serde_json::{Value, json};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
-use tungstenite::{Message, WebSocket};
+use std::time::{Duration, Instant};
+use tungstenite::{Error, HandshakeError, Message, WebSocket};
 
 /// The longest that an answer may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A connection of one user.
+/// Pause before a connection that has failed is made anew.
+const AGAIN: Duration = Duration::from_millis(50);
+
+/// A connection of one user, made anew where it ends: its commands are such as may be repeated.
 pub struct Call {
-    socket: WebSocket<TcpStream>,
+    addr: SocketAddr,
+    token: String,
+    socket: Option<WebSocket<TcpStream>>,
     next_id: u64,
 }
 
+/// Why there is no reply.
+enum Failure {
+    /// Another connection may bring it.
+    Connection(String),
+    /// None will.
+    Refused(String),
+}
+
 impl Call {
-    /// Connects.
-    ///
-    /// # Errors
-    /// What the server answered instead.
-    pub fn connect(addr: SocketAddr, token: &str) -> Result<Call, String> {
-        let stream = TcpStream::connect_timeout(&addr, PATIENCE).map_err(|error| format!("{addr}: {error}"))?;
-        stream.set_read_timeout(Some(PATIENCE)).and_then(|()| stream.set_nodelay(true)).map_err(|e| e.to_string())?;
-        let request = upgrade_request(addr, Some(token));
-        let (socket, _) = tungstenite::client::client_with_config(request, stream, Some(socket_config(16 << 10)))
-            .map_err(|error| format!("{addr} does not let us in: {error}"))?;
-        Ok(Call { socket, next_id: 1 })
+    /// For one user; it connects with the first command.
+    pub fn new(addr: SocketAddr, token: String) -> Call {
+        Call { addr, token, socket: None, next_id: 1 }
     }
 
-    /// Sends a command and waits for the `data` of its reply. A refusal that may be repeated is.
+    /// Sends a command and waits for the `data` of its reply. What may be repeated is, for a minute.
     ///
     /// # Errors
-    /// Another refusal, or the end of the connection.
+    /// A refusal, or the last failure.
     pub fn call(&mut self, command: &str, data: &Value) -> Result<Value, String> {
-        let deadline = std::time::Instant::now() + PATIENCE;
+        let deadline = Instant::now() + PATIENCE;
         loop {
-            let reply = self.once(command, data)?;
-            if reply["type"] != "error" {
-                return Ok(reply["data"].clone());
+            let (failure, pause) = match self.once(command, data) {
+                Ok(reply) if reply["type"] != "error" => return Ok(reply["data"].clone()),
+                Ok(reply) => {
+                    let error = &reply["data"];
+                    let text = format!("{command} {data}: {error}");
+                    if error["retryable"] != true {
+                        return Err(text);
+                    }
+                    (text, Duration::from_millis(error["retry_after_ms"].as_u64().unwrap_or(100).max(1)))
+                }
+                Err(Failure::Refused(reason)) => return Err(reason),
+                Err(Failure::Connection(reason)) => {
+                    self.socket = None;
+                    (format!("{command}: {reason}"), AGAIN)
+                }
+            };
+            if Instant::now() > deadline {
+                return Err(failure);
             }
-            let error = &reply["data"];
-            if error["retryable"] != true || std::time::Instant::now() > deadline {
-                return Err(format!("{command} {data}: {error}"));
-            }
-            std::thread::sleep(Duration::from_millis(error["retry_after_ms"].as_u64().unwrap_or(100).max(1)));
+            std::thread::sleep(pause);
         }
     }
 
-    fn once(&mut self, command: &str, data: &Value) -> Result<Value, String> {
+    fn once(&mut self, command: &str, data: &Value) -> Result<Value, Failure> {
+        let lost = |error: Error| Failure::Connection(error.to_string());
         let id = self.next_id;
         self.next_id += 1;
+        let socket = match &mut self.socket {
+            Some(socket) => socket,
+            none => none.insert(connect(self.addr, &self.token)?),
+        };
         let text = json!({"type": command, "id": id, "data": data}).to_string();
-        self.socket.send(Message::text(text)).map_err(|error| format!("{command}: {error}"))?;
+        socket.send(Message::text(text)).map_err(lost)?;
         loop {
-            let message = self.socket.read().map_err(|error| format!("{command}: {error}"))?;
-            let Message::Text(text) = message else { continue };
+            let Message::Text(text) = socket.read().map_err(lost)? else { continue };
             if crate::frame::reply_id_of(&text) == Some(id) {
-                return serde_json::from_str(&text).map_err(|error| format!("{command}: {error}"));
+                return serde_json::from_str(&text).map_err(|error| Failure::Refused(format!("{error}: {text}")));
             }
         }
+    }
+}
+
+fn connect(addr: SocketAddr, token: &str) -> Result<WebSocket<TcpStream>, Failure> {
+    let io = |error: std::io::Error| Failure::Connection(format!("{addr}: {error}"));
+    let stream = TcpStream::connect_timeout(&addr, PATIENCE).map_err(io)?;
+    stream.set_read_timeout(Some(PATIENCE)).map_err(io)?;
+    stream.set_nodelay(true).map_err(io)?;
+    let request = upgrade_request(addr, Some(token));
+    match tungstenite::client::client_with_config(request, stream, Some(socket_config(16 << 10))) {
+        Ok((socket, _)) => Ok(socket),
+        // Full, or not ready yet.
+        Err(HandshakeError::Failure(Error::Http(answer))) if answer.status() != 503 => {
+            Err(Failure::Refused(format!("{addr} does not let us in: {}", answer.status())))
+        }
+        Err(error) => Err(Failure::Connection(format!("{addr}: {error}"))),
     }
 }

@@ -36,9 +36,12 @@ fn make(scenario: &Scenario, target: &Target, run: &str) -> Result<Vec<u64>, Str
             let Some(creator) = creators.get(room).copied() else { return Ok(()) };
             let mut call = match held.take() {
                 Some((user, call)) if user == creator => call,
-                _ => Call::connect(target.addr, &token::for_run(&target.secret, &plan::subject(run, creator)))?,
+                _ => Call::new(target.addr, token::for_run(&target.secret, &plan::subject(run, creator))),
             };
-            let reply = call.call("create_room", &json!({"name": format!("load {run} {room}")}))?;
+            let reply = call.call(
+                "create_room",
+                &json!({"name": format!("load {run} {room}"), "client_id": format!("{run}-{room}")}),
+            )?;
             made.lock().expect("no thread panics")[room] = id_of(&reply["room"])?;
             held = Some((creator, call));
         }
@@ -52,7 +55,7 @@ fn make(scenario: &Scenario, target: &Target, run: &str) -> Result<Vec<u64>, Str
 
 /// Public rooms that are there.
 fn find(scenario: &Scenario, target: &Target, run: &str) -> Result<Vec<u64>, String> {
-    let mut call = Call::connect(target.addr, &token::for_run(&target.secret, &plan::subject(run, 0)))?;
+    let mut call = Call::new(target.addr, token::for_run(&target.secret, &plan::subject(run, 0)));
     let mut found = Vec::new();
     let mut cursor = Value::Null;
     while found.len() < scenario.rooms {

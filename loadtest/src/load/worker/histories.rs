@@ -50,7 +50,7 @@ pub fn read(worker: &Worker) -> Receiver<Result<Vec<Book>, String>> {
 }
 
 fn read_one(addr: SocketAddr, job: &Job, run: &str, bytes: usize) -> Result<Book, String> {
-    let mut call = Call::connect(addr, &job.token)?;
+    let mut call = Call::new(addr, job.token.clone());
     let mut book = Book { room: job.room, head: 0, found: Vec::new() };
     let mut after = job.base;
     loop {
