@@ -2,12 +2,12 @@
 //! the rate rises, and a cost per message that was measured at one rate is wrong at another. The laws are simple ones
 //! with one number each, which is learnt from the window.
 
-use super::sample::Sample;
+use super::sample::{Counts, Sample};
 
 /// Numbers of the laws.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Batching {
-    /// Things that happen (reads, completed batches, messages from other shards) per turn, against the law's.
+    /// Things that happen ([`happened`]) per turn, against the law's.
     pub turn: f64,
     /// Sleeps per turn, against the law's.
     pub sleep: f64,
@@ -96,6 +96,13 @@ pub fn peer_messages(shards: f64, members: f64) -> f64 {
     2.0 * elsewhere + (shards - 1.0) * (1.0 - (1.0 - 1.0 / shards).powf(members))
 }
 
+/// What gives a shard a turn: bytes, completed batches, messages from other shards, pings that are due.
+pub fn happened(counts: &Counts, beats: f64) -> f64 {
+    counts.reads + counts.batches + counts.peer_messages + beats
+}
+
+/// Connections made and rooms joined, for each event, beyond which a sample says nothing about messages.
+const COMING_MAX: f64 = 0.1;
 /// Events below which a sample says nothing about how they batch.
 const EVENTS_MIN: f64 = 20.0;
 
@@ -128,11 +135,14 @@ impl Batching {
         for sample in samples {
             let (counts, seconds) = (&sample.counts, sample.seconds);
             skew.add(sample.busiest_us * shards / counts.shard_us, counts.shard_us);
-            if counts.events < EVENTS_MIN || seconds <= 0.0 {
+            // Who comes makes writes and reads that no message makes.
+            let coming = counts.joins + counts.connects;
+            if counts.events < EVENTS_MIN || coming > COMING_MAX * counts.events || seconds <= 0.0 {
                 continue;
             }
             let weight = counts.events;
-            let happened = counts.reads + counts.batches + counts.peer_messages;
+            let beats = sample.state.connections * seconds / heartbeat_s;
+            let happened = happened(counts, beats);
             let x = happened / seconds / shards * turn_s(sample);
             turn.add(happened / counts.turns / together(x), weight);
             sleep.add(counts.sleeps / counts.turns / (-x).exp(), weight);
@@ -141,7 +151,6 @@ impl Batching {
                 (counts.operations / counts.batches, counts.operations / counts.transactions);
             batch.add(waiting(per_batch) / (counts.operations / seconds), weight);
             transaction.add(waiting(per_transaction) / (counts.operations / seconds), weight);
-            let beats = sample.state.connections * seconds / heartbeat_s;
             let net = (counts.writes - beats).max(1.0);
             alone.add(((net - counts.deliveries) / counts.events).max(0.0), weight);
             let more = events_per_batch(counts.deliveries / net);
@@ -170,11 +179,9 @@ impl Batching {
     }
 }
 
-/// Seconds of a turn of the shards.
+/// Seconds of CPU per turn of the shards: the same as a plan computes, so that the laws meet what was seen.
 fn turn_s(sample: &Sample) -> f64 {
-    let counts = &sample.counts;
-    let busy = if counts.busy_us > 0.0 { counts.busy_us } else { counts.shard_us };
-    busy / counts.turns.max(1.0) / 1e6
+    sample.counts.shard_us / sample.counts.turns.max(1.0) / 1e6
 }
 
 /// Events of one room in a batch of so many over so many rooms. One alone shares with nobody.
@@ -185,7 +192,7 @@ pub fn spread(batch: f64, rooms: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::capacity::sample::{Counts, State};
+    use crate::api::capacity::sample::State;
 
     #[test]
     fn the_laws_and_their_inverses() {

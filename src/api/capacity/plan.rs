@@ -1,6 +1,6 @@
 //! What a planned load would take.
 
-use super::batching::{Batching, long, peer_messages, pushes_per_write, spread, together};
+use super::batching::{Batching, happened, long, peer_messages, pushes_per_write, spread, together};
 use super::costs::Costs;
 use super::query::Shape;
 use super::sample::{Counts, Sample, State};
@@ -47,7 +47,7 @@ pub fn second(shape: &Shape, facts: &Facts, costs: &Costs, batching: &Batching) 
     };
     let state = State { connections, rooms: shape.rooms, ..State::default() };
     let mut sample = Sample { seconds: 1.0, counts, state, busiest_us: 0.0 };
-    settle_turns(&mut sample, shards, costs, batching);
+    settle_turns(&mut sample, facts, costs, batching);
     sample.busiest_us = sample.counts.shard_us / shards * batching.skew;
     sample.counts.store_us = costs.store_us(&sample);
     sample.counts.other_us = costs.other_us(&sample);
@@ -55,8 +55,9 @@ pub fn second(shape: &Shape, facts: &Facts, costs: &Costs, batching: &Batching) 
 }
 
 /// What happens while a turn runs waits for the next one: the longer a turn, the fewer of them, the longer each.
-fn settle_turns(sample: &mut Sample, shards: f64, costs: &Costs, batching: &Batching) {
-    let happened = sample.counts.reads + sample.counts.batches + sample.counts.peer_messages;
+fn settle_turns(sample: &mut Sample, facts: &Facts, costs: &Costs, batching: &Batching) {
+    let shards = facts.shards;
+    let happened = happened(&sample.counts, sample.state.connections / facts.heartbeat_s);
     sample.counts.turns = happened;
     for _ in 0..ROUNDS {
         sample.counts.shard_us = costs.shard_us(sample);
