@@ -50,7 +50,7 @@ lint:
 bench:
 	.ci/tools postgresql valgrind
 	$(CARGO) bench -p veza-benches
-	$(CARGO) build --release --workspace --bin chat-server --bin veza-loadtest
+	$(CARGO) build --release --workspace --bin chat-server --bin veza-loadtest --bin mesh-cost
 	"$(TARGET)/release/veza-loadtest" bench --json "$(TARGET)/bench.json" $(if $(ROWS),--rows $(ROWS))
 
 # The Autobahn suite against /echo; wants a Python 2.7 (see loadtest/conformance/run.sh).
