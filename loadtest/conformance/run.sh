@@ -15,7 +15,7 @@ set -euo pipefail
 
 VERSION=25.10.1
 VIRTUALENV_VERSION=20.21.1 # the last line that makes environments for Python 2.7
-TIME_LIMIT_S=1800
+TIME_LIMIT_S=3600
 
 root="$(cd "$(dirname "$0")/../.." && pwd)"
 here="$root/loadtest/conformance"

@@ -171,7 +171,7 @@ impl Arguments {
 /// Counts messages, which are the frames that are long.
 async fn receive(mut raw: Raw, got: Rc<Got>) {
     while let Ok((kind, payload)) = raw.read().await {
-        if kind != opcode::TEXT || payload.len() < 220 {
+        if kind != opcode::TEXT || payload.len() < 150 {
             continue;
         }
         got.bytes.set(got.bytes.get() + payload.len() as u64 + if payload.len() > 125 { 4 } else { 2 });
