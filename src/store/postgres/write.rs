@@ -298,8 +298,8 @@ fn lane_number(lane: u32) -> i32 {
 /// What the server will say to one statement.
 type Answer<'a> = Pin<Box<dyn Future<Output = Result<u64, Error>> + Send + 'a>>;
 
-/// Sends `before`, the statements and `after` in one go; the rows that the statements met, or the first error. After an error within a transaction
-/// the server ignores the rest, and COMMIT rolls back whatever it says.
+/// Sends `before`, the statements and `after` in one go; the rows that the statements met, or the first error. After
+/// an error within a transaction the server ignores the rest, and COMMIT rolls back whatever it says.
 pub(super) async fn send(
     session: &Session,
     plan: &[Planned],
