@@ -44,6 +44,7 @@ impl Place for Dir {
     fn config(&self) -> StoreConfig {
         let mut config = StoreConfig::new(format!("sqlite://{}", self.database().display()), self.0.join("data"));
         config.lock_wait = Duration::ZERO;
+        config.load_deadline = Duration::from_secs(60);
         config
     }
 

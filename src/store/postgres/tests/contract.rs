@@ -39,6 +39,7 @@ impl Place for Database {
     fn config(&self) -> StoreConfig {
         let mut config = StoreConfig::new(&self.url, &self.dir);
         config.max_connections = 4;
+        config.load_deadline = PATIENCE;
         config
     }
 

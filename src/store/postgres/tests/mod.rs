@@ -68,6 +68,7 @@ impl Desk {
         let mut config = StoreConfig::new(url, &dir);
         config.writer_epoch = 1000 + i64::try_from(serial).unwrap();
         config.lock_wait = Duration::from_millis(500);
+        config.load_deadline = PATIENCE;
         change(&mut config);
         let epoch = config.writer_epoch;
         let ((to_stored, stored), (to_loaded, loaded), (to_fatal, fatal)) = (channel(), channel(), channel());
