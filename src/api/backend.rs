@@ -11,7 +11,7 @@ use veza_engine::wire::{Command, CommandError};
 use veza_runtime::RuntimeStats;
 
 /// The outcome of a command over HTTP: the reply's `data` as JSON, or the error.
-pub type CommandResult = Result<Box<[u8]>, Box<CommandError>>;
+pub type CommandResult = Result<Vec<u8>, Box<CommandError>>;
 
 /// An outcome that takes a while (password hashing, the database).
 pub type Pending = Pin<Box<dyn Future<Output = CommandResult> + Send>>;

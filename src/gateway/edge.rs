@@ -49,7 +49,7 @@ pub trait Backend {
     /// What is wrong with it.
     fn verify(&mut self, token: &str, now: i64) -> Result<Box<Identity>, TokenError>;
     /// `Effect::HttpReply`.
-    fn http_reply(&mut self, ticket: u64, result: Result<Box<[u8]>, Box<CommandError>>);
+    fn http_reply(&mut self, ticket: u64, result: Result<Vec<u8>, Box<CommandError>>);
     /// A socket whose request is not for `/ws`. Dropping it closes the connection.
     fn hand_over(&mut self, socket: HandOver);
 }
@@ -301,7 +301,7 @@ impl<B: Backend> Edge for Gateway<B> {
         result
     }
 
-    fn http_reply(&mut self, ticket: u64, result: Result<Box<[u8]>, Box<CommandError>>) {
+    fn http_reply(&mut self, ticket: u64, result: Result<Vec<u8>, Box<CommandError>>) {
         self.backend.http_reply(ticket, result);
     }
 

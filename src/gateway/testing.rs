@@ -92,7 +92,7 @@ impl Backend for Fake {
         }
     }
 
-    fn http_reply(&mut self, _: u64, _: Result<Box<[u8]>, Box<CommandError>>) {}
+    fn http_reply(&mut self, _: u64, _: Result<Vec<u8>, Box<CommandError>>) {}
 
     fn hand_over(&mut self, socket: HandOver) {
         let _ = self.handed.send(socket);

@@ -55,7 +55,7 @@ impl Backend for Process {
                 AccountRequest::Refresh => accounts.refresh(&body).await,
             };
             let grant = grant.map_err(Box::new)?;
-            Ok(serde_json::to_vec(&grant).expect("strings and numbers are JSON").into())
+            Ok(serde_json::to_vec(&grant).expect("strings and numbers are JSON"))
         })
     }
 

@@ -15,7 +15,7 @@ use crate::gateway::{Backend, HandOver};
 use crate::store::Store;
 
 /// A command's ticket and outcome.
-pub type HttpReply = (u64, Result<Box<[u8]>, Box<CommandError>>);
+pub type HttpReply = (u64, Result<Vec<u8>, Box<CommandError>>);
 
 /// For a socket that finds the API's queue full. Not a problem document of the API's making: it never got there.
 const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nRetry-After: 1\r\n\
@@ -51,7 +51,7 @@ impl Backend for ShardEdge {
         self.verifier.verify(token, now).map(Box::new)
     }
 
-    fn http_reply(&mut self, ticket: u64, result: Result<Box<[u8]>, Box<CommandError>>) {
+    fn http_reply(&mut self, ticket: u64, result: Result<Vec<u8>, Box<CommandError>>) {
         // The control thread is gone only when the process is ending.
         let _ = self.replies.send((ticket, result));
     }

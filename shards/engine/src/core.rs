@@ -297,6 +297,6 @@ pub fn error(code: ErrorCode, message: &'static str) -> Box<CommandError> {
 }
 
 /// A reply body.
-pub fn body(kind: &'static str, data: Box<[u8]>) -> ReplyBody {
+pub fn body(kind: &'static str, data: Vec<u8>) -> ReplyBody {
     ReplyBody { kind, data }
 }

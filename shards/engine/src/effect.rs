@@ -23,7 +23,7 @@ pub enum Effect {
     /// Read it again.
     Resume { conn: ConnId },
     /// The answer to `Input::Http`: the reply's `data` as JSON, or the error.
-    HttpReply { ticket: u64, result: Result<Box<[u8]>, Box<CommandError>> },
+    HttpReply { ticket: u64, result: Result<Vec<u8>, Box<CommandError>> },
     /// A fault of ours, for the log: `error_id` is what the client was told.
     Fault { error_id: u64, what: Box<str> },
 }

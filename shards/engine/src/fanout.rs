@@ -88,25 +88,30 @@ pub fn text_frame(payload: &[u8]) -> FrameBytes {
 
 /// Encodes an unmasked frame with this first byte.
 pub fn encode_frame(first: u8, payload: &[u8]) -> FrameBytes {
-    let header = match payload.len() {
+    frame_with(first, payload.len(), |out| out.extend_from_slice(payload))
+}
+
+/// Encodes an unmasked frame whose payload of `len` bytes `fill` appends: written once, in its place.
+pub fn frame_with(first: u8, len: usize, fill: impl FnOnce(&mut Vec<u8>)) -> FrameBytes {
+    let header = match len {
         ..=125 => 2,
         126..=0xFFFF => 4,
         _ => 10,
     };
-    let mut out = Vec::with_capacity(payload.len() + header);
-    out.push(first);
-    match payload.len() {
-        n @ 0..=125 => out.push(n as u8),
-        n @ 126..=0xFFFF => {
-            out.push(126);
-            out.extend_from_slice(&(n as u16).to_be_bytes());
+    let mut out = Vec::with_capacity(header + len);
+    match len {
+        0..=125 => out.extend_from_slice(&[first, len as u8]),
+        126..=0xFFFF => {
+            let [high, low] = (len as u16).to_be_bytes();
+            out.extend_from_slice(&[first, 126, high, low]);
         }
-        n => {
-            out.push(127);
-            out.extend_from_slice(&(n as u64).to_be_bytes());
+        _ => {
+            out.extend_from_slice(&[first, 127]);
+            out.extend_from_slice(&(len as u64).to_be_bytes());
         }
     }
-    out.extend_from_slice(payload);
+    fill(&mut out);
+    assert_eq!(out.len(), header + len, "the header says how long the payload is");
     out.into()
 }
 

@@ -136,7 +136,7 @@ pub struct ReplyBody {
     /// E.g. `message_sent`.
     pub kind: &'static str,
     /// Compact JSON.
-    pub data: Box<[u8]>,
+    pub data: Vec<u8>,
 }
 
 /// What a reply does to the connection's subscriptions, before it is written.

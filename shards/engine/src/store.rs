@@ -1,6 +1,8 @@
 //! What the engine asks of the database, as closed enums. The engine never does IO: it emits a [`Batch`] or a
 //! [`Load`] as an effect and is handed a [`BatchOutcome`] or a [`Loaded`] later. `src/store` implements both.
 
+use std::sync::Arc;
+
 use crate::id::{RoomId, Seq, UserId};
 use crate::input::Identity;
 use crate::time::WallMs;
@@ -178,7 +180,7 @@ pub struct EventRecord {
     /// The row.
     pub row: EventRow,
     /// The author's present username; `None` for `void`.
-    pub username: Option<Box<str>>,
+    pub username: Option<Arc<str>>,
     /// Of a message, or of an edit whose message is deleted; `None`: nothing has happened to it.
     pub state: Option<Box<MessageState>>,
 }
@@ -633,9 +635,9 @@ pub enum Load {
     DmPage { user_id: UserId, limit: u32, cursor: Cursor },
     /// What a creation needs to know: rooms created by the user, an earlier creation under this client id, an
     /// existing conversation of this pair, and which of these users exist.
-    Creation { user_id: UserId, client_id: Option<Box<str>>, pair: Option<(UserId, UserId)>, users: Vec<UserId> },
+    Creation { user_id: UserId, client_id: Option<Arc<str>>, pair: Option<(UserId, UserId)>, users: Vec<UserId> },
     /// An earlier event of this author with this client id.
-    ClientEvent { room_id: RoomId, user_id: UserId, client_id: Box<str> },
+    ClientEvent { room_id: RoomId, user_id: UserId, client_id: Arc<str> },
     /// One user.
     User { user_id: UserId },
     /// A page of users by username; `query` matches the beginning, ignoring case.

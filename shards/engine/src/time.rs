@@ -42,19 +42,19 @@ impl WallMs {
     pub fn write_rfc3339(self, out: &mut Vec<u8>) {
         let (days, ms) = (self.0.div_euclid(86_400_000), self.0.rem_euclid(86_400_000));
         let (year, month, day) = civil(days);
-        put_digits(out, year, 4);
-        for (separator, value, width) in [
-            (b'-', month, 2),
-            (b'-', day, 2),
-            (b'T', ms / 3_600_000, 2),
-            (b':', ms / 60_000 % 60, 2),
-            (b':', ms / 1000 % 60, 2),
-            (b'.', ms % 1000, 3),
+        let mut text = *b"0000-00-00T00:00:00.000Z";
+        for (place, value, width) in [
+            (0, year, 4),
+            (5, month, 2),
+            (8, day, 2),
+            (11, ms / 3_600_000, 2),
+            (14, ms / 60_000 % 60, 2),
+            (17, ms / 1000 % 60, 2),
+            (20, ms % 1000, 3),
         ] {
-            out.push(separator);
-            put_digits(out, value, width);
+            put_digits(&mut text[place..place + width], value);
         }
-        out.push(b'Z');
+        out.extend_from_slice(&text);
     }
 }
 
@@ -109,14 +109,12 @@ fn digits(text: &[u8]) -> Option<i64> {
     text.iter().try_fold(0, |value, byte| byte.is_ascii_digit().then(|| value * 10 + i64::from(byte - b'0')))
 }
 
-fn put_digits(out: &mut Vec<u8>, value: i64, width: usize) {
-    let mut digits = [b'0'; 4];
-    let mut rest = value;
-    for digit in digits[..width].iter_mut().rev() {
-        *digit = b'0' + (rest % 10) as u8;
+fn put_digits(places: &mut [u8], value: i64) {
+    let mut rest = value as u32; // of a part of a date: never negative within years 0 to 9999
+    for place in places.iter_mut().rev() {
+        *place = b'0' + (rest % 10) as u8;
         rest /= 10;
     }
-    out.extend_from_slice(&digits[..width]);
 }
 
 fn civil(days: i64) -> (i64, i64, i64) {

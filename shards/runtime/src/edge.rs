@@ -143,7 +143,7 @@ pub trait Edge {
     fn verify(&mut self, now: Now, conn: &mut Self::Conn, token: &str) -> Result<Box<Identity>, TokenError>;
 
     /// `Effect::HttpReply`.
-    fn http_reply(&mut self, ticket: u64, result: Result<Box<[u8]>, Box<CommandError>>);
+    fn http_reply(&mut self, ticket: u64, result: Result<Vec<u8>, Box<CommandError>>);
 
     /// `Effect::Fault`, for the log.
     fn fault(&mut self, error_id: u64, what: &str);

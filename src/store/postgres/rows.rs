@@ -59,7 +59,7 @@ pub(super) fn room_kind(number: i16) -> RoomKind {
 /// An event without the reactions to it, which come by [`super::reactions::add`].
 pub(super) fn record(row: &Row) -> EventRecord {
     let hash = row.get::<_, Option<i64>>(7).map(i64::cast_unsigned);
-    let client = boxed_opt(row, 6).zip(hash).map(|(id, hash)| ClientKey { id, hash });
+    let client = boxed_opt(row, 6).zip(hash).map(|(id, hash)| ClientKey { id: id.into(), hash });
     EventRecord {
         row: EventRow {
             room_id: RoomId(uint(row, 0)),
@@ -75,7 +75,7 @@ pub(super) fn record(row: &Row) -> EventRecord {
             mentions: row.get::<_, Option<&str>>(12).map(json_ids).unwrap_or_default(),
             reason: boxed_opt(row, 13),
         },
-        username: boxed_opt(row, 11),
+        username: boxed_opt(row, 11).map(Into::into),
         state: state(row),
     }
 }

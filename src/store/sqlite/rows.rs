@@ -89,7 +89,7 @@ pub(super) fn opt_text(row: &Row<'_>, column: usize) -> Result<Option<Box<str>>,
 /// By [`EVENT`].
 pub(super) fn event(row: &Row<'_>) -> Result<EventRecord, Error> {
     let client = match (opt_text(row, 6)?, opt_uint(row, 7)?) {
-        (Some(id), Some(hash)) => Some(ClientKey { id, hash }),
+        (Some(id), Some(hash)) => Some(ClientKey { id: id.into(), hash }),
         _ => None,
     };
     let row_read = EventRow {
@@ -107,7 +107,7 @@ pub(super) fn event(row: &Row<'_>) -> Result<EventRecord, Error> {
         reason: opt_text(row, 13)?,
     };
     let state = state(row)?.filter(|state| *state != MessageState::default()).map(Box::new);
-    Ok(EventRecord { row: row_read, username: opt_text(row, 11)?, state })
+    Ok(EventRecord { row: row_read, username: opt_text(row, 11)?.map(Into::into), state })
 }
 
 /// Of messages and edits; without reactions, which are in other tables.

@@ -1,5 +1,7 @@
 //! Changes that are committed: applied, answered, pushed. The reply first, then the push.
 
+use std::sync::Arc;
+
 use super::mentions::Notice;
 use super::pins::Pins;
 use super::recent::Recent;
@@ -118,7 +120,7 @@ impl Room {
             mentions: mentioned.users.clone(),
             reason: None,
         };
-        let record = EventRecord { row, username: Some((&*username).into()), state: None };
+        let record = EventRecord { row, username: Some(username), state: None };
         self.deliver(core, &record);
         let answered = parent_id.map(|root| self.answered(root, user_id)).unwrap_or_default();
         let content = record.row.content.as_deref().unwrap_or("");
@@ -296,7 +298,7 @@ impl Room {
         frame
     }
 
-    pub(super) fn remember_client(&mut self, key: (UserId, Box<str>), seq: Seq, at: WallMs, hash: u64, most: usize) {
+    pub(super) fn remember_client(&mut self, key: (UserId, Arc<str>), seq: Seq, at: WallMs, hash: u64, most: usize) {
         if self.clients_done.insert(key.clone(), Done { seq, at, hash }).is_none() {
             self.clients_order.push_back(key);
         }

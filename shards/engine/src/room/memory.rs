@@ -1,5 +1,7 @@
 //! The memory of rooms, for [`crate::memory`].
 
+use std::sync::Arc;
+
 use super::recent::Recent;
 use super::table::{Rooms, Slot};
 use super::{Op, Room, Waiting};
@@ -33,7 +35,7 @@ fn room_bytes(room: &Room) -> [usize; 2] {
         + table(&room.names)
         + table(&room.last_sent);
     let client_ids = room.clients_order.len() * 2 * block(36)
-        + items::<(UserId, Box<str>)>(room.clients_order.capacity())
+        + items::<(UserId, Arc<str>)>(room.clients_order.capacity())
         + items::<Op>(room.pending.capacity())
         + items::<Waiting>(room.waiting.capacity());
     let own = block(size_of::<Room>()) + items::<ConnId>(room.shard_subs.len() / 2) + members + tables + client_ids;

@@ -237,10 +237,10 @@ pub struct Room {
     /// Users whose membership is changing, with the number of changes under way.
     locked: Map<UserId, u32>,
     /// Client ids under way: the operation's number.
-    clients_pending: Map<(UserId, Box<str>), u64>,
+    clients_pending: Map<(UserId, Arc<str>), u64>,
     /// Client ids of recent events.
-    clients_done: Map<(UserId, Box<str>), Done>,
-    clients_order: VecDeque<(UserId, Box<str>)>,
+    clients_done: Map<(UserId, Arc<str>), Done>,
+    clients_order: VecDeque<(UserId, Arc<str>)>,
     since_checkpoint: u64,
 
     waiting: VecDeque<Waiting>,

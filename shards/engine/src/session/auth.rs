@@ -300,7 +300,7 @@ fn expiry(now: Mono, wall: WallMs, expires_at: i64) -> Mono {
     now.after(left_ms.saturating_mul(SECOND_US / 1000))
 }
 
-fn auth_success(core: &Core, user: &SessionUser) -> Box<[u8]> {
+fn auth_success(core: &Core, user: &SessionUser) -> Vec<u8> {
     let limits = &core.limits;
     object(|o| {
         o.uint("user_id", user.caller.user_id.0)

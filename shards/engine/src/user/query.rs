@@ -200,7 +200,7 @@ pub fn sanction_list(now: WallMs, rows: &[(SanctionRow, Box<str>)], next: &Curso
 fn user_body(user: &UserRow) -> ReplyBody {
     let mut data = Vec::with_capacity(128);
     user_object(&mut data, user);
-    body("user", data.into())
+    body("user", data)
 }
 
 fn unread(rows: &[UnreadRow]) -> ReplyBody {

@@ -2,6 +2,8 @@
 //! Values are checked for type, range and the fixed limits of the protocol when they are made; what depends on
 //! state or configuration (rights, `max_message_length`) is checked where the command takes effect.
 
+use std::sync::Arc;
+
 use super::Permissions;
 use crate::id::{RoomId, Seq, UserId};
 use crate::time::WallMs;
@@ -42,8 +44,8 @@ pub enum RoomFilter {
 /// A `client_id` and the hash of the command's known fields: same id and other hash is a conflict.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ClientKey {
-    /// 1–64 bytes, chosen by the client.
-    pub id: Box<str>,
+    /// 1–64 bytes, chosen by the client. Shared: the row and what the room remembers of it hold the same one.
+    pub id: Arc<str>,
     /// Hash of the known fields after parsing, `null` as absent. Stored as a signed 64-bit integer, so it must
     /// never change between versions: FNV-1a over a canonical encoding (see `wire::parse`).
     pub hash: u64,

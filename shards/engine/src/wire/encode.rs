@@ -2,7 +2,7 @@
 
 use super::json::{Object, object, push_string, push_uint};
 use super::{CommandError, RequestId, Visibility};
-use crate::fanout::{FrameBytes, encode_frame};
+use crate::fanout::{FrameBytes, frame_with};
 use crate::id::{RoomId, Seq, UserId};
 use crate::store::{EventKind, EventRecord, MessageState, RoomKind, RoomMeta, SanctionRow, UserRow};
 use crate::time::WallMs;
@@ -27,18 +27,25 @@ pub fn error_frame(id: Option<&RequestId>, error: &CommandError) -> FrameBytes {
 }
 
 fn envelope(kind: &str, id: Option<&RequestId>, data: &[u8]) -> FrameBytes {
-    let mut payload = Vec::with_capacity(data.len() + 96);
-    payload.extend_from_slice(b"{\"type\":\"");
-    payload.extend_from_slice(kind.as_bytes());
-    payload.push(b'"');
-    if let Some(id) = id {
-        payload.extend_from_slice(b",\"id\":");
-        payload.extend_from_slice(id.0.as_bytes());
-    }
-    payload.extend_from_slice(b",\"data\":");
-    payload.extend_from_slice(data);
-    payload.push(b'}');
-    encode_frame(TEXT, &payload)
+    const TYPE: &[u8] = b"{\"type\":\"";
+    const ID: &[u8] = b"\",\"id\":";
+    const DATA: &[u8] = b",\"data\":";
+    let id_len = id.map_or(1, |id| ID.len() + id.0.len());
+    let len = TYPE.len() + kind.len() + id_len + DATA.len() + data.len() + 1;
+    frame_with(TEXT, len, |out| {
+        out.extend_from_slice(TYPE);
+        out.extend_from_slice(kind.as_bytes());
+        match id {
+            Some(id) => {
+                out.extend_from_slice(ID);
+                out.extend_from_slice(id.0.as_bytes());
+            }
+            None => out.push(b'"'),
+        }
+        out.extend_from_slice(DATA);
+        out.extend_from_slice(data);
+        out.push(b'}');
+    })
 }
 
 /// The `data` of an error.
@@ -291,7 +298,7 @@ pub fn sanction_object(out: &mut Vec<u8>, row: &SanctionRow, username: &str, now
 }
 
 /// The `data` of `message_sent`.
-pub fn message_sent(room_id: RoomId, seq: Seq, at: WallMs, duplicate: bool) -> Box<[u8]> {
+pub fn message_sent(room_id: RoomId, seq: Seq, at: WallMs, duplicate: bool) -> Vec<u8> {
     object(|o| {
         o.uint("room_id", room_id.0)
             .uint("message_id", seq.0)
@@ -303,12 +310,12 @@ pub fn message_sent(room_id: RoomId, seq: Seq, at: WallMs, duplicate: bool) -> B
 }
 
 /// `{room_id, seq}`: replies that say no more.
-pub fn room_seq(room_id: RoomId, seq: Seq) -> Box<[u8]> {
+pub fn room_seq(room_id: RoomId, seq: Seq) -> Vec<u8> {
     object(|o| o.uint("room_id", room_id.0).uint("seq", seq.0).end())
 }
 
 /// The `data` of `dm_created`, with `duplicate` in the reply and without in the push.
-pub fn dm_created(room_id: RoomId, users: &[UserId], at: WallMs, duplicate: Option<bool>) -> Box<[u8]> {
+pub fn dm_created(room_id: RoomId, users: &[UserId], at: WallMs, duplicate: Option<bool>) -> Vec<u8> {
     object(|o| {
         let o = o
             .uint("conversation_id", room_id.0)

@@ -31,7 +31,7 @@ impl Store {
             row.content = row.content.filter(|_| about.content.is_some());
             state = Some(MessageState { deleted_at: about.deleted_at, ..MessageState::default() });
         }
-        EventRecord { username: row.author_id.map(|user| self.username(user)), row, state: state.map(Box::new) }
+        EventRecord { username: row.author_id.map(|user| self.username(user).into()), row, state: state.map(Box::new) }
     }
 
     /// Retained messages of a room that is not deleted, ascending.

@@ -8,6 +8,7 @@ mod people;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use veza_engine::id::{RoomId, Seq, UserId};
 use veza_engine::store::{
@@ -58,7 +59,7 @@ pub struct StoredRoom {
     pub meta: RoomMeta,
     /// Who made it, and under which client id.
     pub creator: UserId,
-    client: Option<(Box<str>, u64)>,
+    client: Option<(Arc<str>, u64)>,
     pair: Option<(UserId, UserId)>,
     /// As the engine counts.
     pub member_count: u32,
@@ -77,7 +78,7 @@ pub struct StoredRoom {
     pub roles: BTreeMap<Box<str>, RoleRow>,
     /// It is gone.
     pub deleted_at: Option<WallMs>,
-    clients: BTreeMap<(UserId, Box<str>), Seq>,
+    clients: BTreeMap<(UserId, Arc<str>), Seq>,
     /// Memberships that ended, and the head then (or a little later).
     ended: Vec<(UserId, u64)>,
 }
@@ -252,7 +253,7 @@ impl Store {
 
     fn client_event(&self, room: RoomId, author: UserId, client: &str) -> Option<&EventRow> {
         let room = self.rooms.get(&room)?;
-        let seq = room.clients.get(&(author, Box::from(client)))?;
+        let seq = room.clients.get(&(author, Arc::from(client)))?;
         room.row(*seq)
     }
 

@@ -89,7 +89,7 @@ impl World {
         self.input(shard, Input::Http { ticket, identity, command: Box::new(command) });
     }
 
-    pub(super) fn http_reply(&mut self, ticket: u64, result: Result<Box<[u8]>, Box<CommandError>>) {
+    pub(super) fn http_reply(&mut self, ticket: u64, result: Result<Vec<u8>, Box<CommandError>>) {
         let (Some((client, question)), Ok(data)) = (self.http.remove(&ticket), result) else { return };
         let Ok(data) = serde_json::from_slice(&data) else { return self.checker.fail("HTTP: not JSON".into()) };
         if let Err(problem) = self.answered_over_http(client, &question, &data) {

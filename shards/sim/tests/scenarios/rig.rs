@@ -161,7 +161,7 @@ impl Rig {
                 }
             }
             Effect::HttpReply { ticket, result } => {
-                let parsed = |data: Box<[u8]>| serde_json::from_slice(&data).expect("JSON");
+                let parsed = |data: Vec<u8>| serde_json::from_slice(&data).expect("JSON");
                 self.http.insert(ticket, result.map(parsed).map_err(|error| *error));
             }
             Effect::Pause { .. } | Effect::Resume { .. } | Effect::Fault { .. } => {}

@@ -241,7 +241,7 @@ pub(super) fn edited_body(
 }
 
 /// `{room_id, message_id, seq}`.
-pub(super) fn message_seq(room: &Room, message_id: Seq, seq: Seq) -> Box<[u8]> {
+pub(super) fn message_seq(room: &Room, message_id: Seq, seq: Seq) -> Vec<u8> {
     object(|o| o.uint("room_id", room.id().0).uint("message_id", message_id.0).uint("seq", seq.0).end())
 }
 

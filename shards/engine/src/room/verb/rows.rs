@@ -10,8 +10,8 @@ use crate::wire::encode::{opt_time, room_object};
 use crate::wire::json::{Object, object};
 
 /// JSON that was just written.
-fn text(data: Box<[u8]>) -> Option<Box<str>> {
-    Some(String::from_utf8(data.into()).expect("JSON is text").into())
+fn text(data: Vec<u8>) -> Option<Box<str>> {
+    Some(String::from_utf8(data).expect("JSON is text").into())
 }
 
 impl Room {

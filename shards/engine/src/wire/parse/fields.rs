@@ -124,7 +124,7 @@ impl<'a> Field<'a> {
     }
 
     /// A string of 1 to `bytes_max` bytes.
-    pub(super) fn token(self, bytes_max: usize) -> Result<Box<str>, CommandError> {
+    pub(super) fn token<T: From<&'a str>>(self, bytes_max: usize) -> Result<T, CommandError> {
         let value = self.text()?;
         if value.is_empty() || value.len() > bytes_max {
             return Err(self.error(format!("must have 1 to {bytes_max} bytes")));

@@ -15,6 +15,9 @@ pub(super) const NOT_VISIBLE: &str = "must contain a visible character";
 /// It holds control characters (but `\n` and `\t`, where `lines` allows them), or nothing that can be seen although
 /// `visible` demands it.
 pub(super) fn count(text: &str, lines: bool, visible: bool) -> Result<u32, &'static str> {
+    if text.is_ascii() {
+        return count_ascii(text.as_bytes(), lines, visible);
+    }
     let mut chars = 0;
     let mut seen = !visible;
     for char in text.chars() {
@@ -25,6 +28,21 @@ pub(super) fn count(text: &str, lines: bool, visible: bool) -> Result<u32, &'sta
         seen = seen || is_visible(char);
     }
     if seen { Ok(chars) } else { Err(NOT_VISIBLE) }
+}
+
+/// The same of ASCII, without a branch per byte.
+fn count_ascii(text: &[u8], lines: bool, visible: bool) -> Result<u32, &'static str> {
+    let (mut control, mut seen) = (false, false);
+    for &byte in text {
+        let line = (byte == b'\n') | (byte == b'\t');
+        control |= ((byte < 0x20) & !(line & lines)) | (byte == 0x7F);
+        seen |= byte.is_ascii_graphic();
+    }
+    match (control, seen || !visible) {
+        (true, _) => Err(NO_CONTROL),
+        (false, true) => Ok(text.len() as u32),
+        (false, false) => Err(NOT_VISIBLE),
+    }
 }
 
 /// Neither white space, nor one of the code points that Unicode says to display as nothing
