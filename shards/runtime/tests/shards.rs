@@ -55,7 +55,7 @@ impl Edge for Nothing {
     fn verify(&mut self, _: Now, (): &mut (), _: &str) -> Result<Box<Identity>, TokenError> {
         Err(TokenError::Invalid)
     }
-    fn http_reply(&mut self, _: u64, _: Result<Box<[u8]>, Box<CommandError>>) {}
+    fn http_reply(&mut self, _: u64, _: Result<Vec<u8>, Box<CommandError>>) {}
     fn fault(&mut self, _: u64, _: &str) {}
     fn counters(&self) -> Vec<(&'static str, u64)> {
         Vec::new()

@@ -55,7 +55,7 @@ impl Backend for Fake {
         match command.kind() {
             CommandType::Ping => {
                 let body = serde_json::json!({ "sub": &*identity.sub, "shard": shard }).to_string();
-                self.tickets.complete(ticket, Ok(body.into_bytes().into()));
+                self.tickets.complete(ticket, Ok(body.into_bytes()));
             }
             CommandType::ListRooms => self.tickets.complete(ticket, Err(Box::new(limited))),
             CommandType::ListUsers => self.tickets.complete(ticket, Err(Box::new(internal))),
@@ -67,7 +67,7 @@ impl Backend for Fake {
 
     fn account(&self, request: AccountRequest, peer: IpAddr, body: &[u8]) -> Pending {
         let body = serde_json::json!({ "what": format!("{request:?}"), "peer": peer, "bytes": body.len() }).to_string();
-        Box::pin(async move { Ok(body.into_bytes().into()) })
+        Box::pin(async move { Ok(body.into_bytes()) })
     }
 
     fn shard_report(&self, shard: u16) -> oneshot::Receiver<Box<ShardReport>> {
