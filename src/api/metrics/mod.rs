@@ -2,6 +2,7 @@
 //! [`text`] how it is written.
 
 mod page;
+mod process;
 pub(super) mod table;
 mod text;
 
@@ -86,6 +87,11 @@ impl Snapshot {
         match &metric.source {
             Source::One(of) => text.series(metric.name, &[], of(self)),
             Source::Histogram(buckets, of) => text.histogram(metric.name, &[], *buckets, of(self)),
+            Source::Kinds(label, of) => {
+                for (value, number) in of(self) {
+                    text.series(metric.name, &[(label, value)], number);
+                }
+            }
             Source::Build => text.series(metric.name, &[("version", env!("CARGO_PKG_VERSION"))], 1),
             of_shards => {
                 for (shard, report) in &self.shards {
@@ -116,6 +122,6 @@ fn of_shard(text: &mut Text, name: &str, source: &Source, shard: &str, report: &
             }
         }
         Source::ShardHistogram(buckets, of) => text.histogram(name, &[own], *buckets, of(report)),
-        Source::One(_) | Source::Histogram(..) | Source::Build => unreachable!("of the process, not of a shard"),
+        Source::One(_) | Source::Histogram(..) | Source::Kinds(..) | Source::Build => unreachable!("of the process, not of a shard"),
     }
 }

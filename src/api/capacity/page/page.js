@@ -85,7 +85,7 @@ function chart(title, series, keys, show) {
   const total = series.reduce((sum, point) => sum + point.seconds, 0);
   const lines = names.map((key, index) => {
     let at = 0;
-    const points = series.map((point) => {
+    const points = (series.length === 1 ? [{ ...series[0], seconds: 0 }, ...series] : series).map((point) => {
       at += point.seconds;
       return `${((at / total) * 600).toFixed(1)},${(98 - (point[key] / (most || 1)) * 94).toFixed(1)}`;
     });
@@ -168,6 +168,9 @@ function drawPlan({ plan }) {
   $('answer').replaceChildren(verdict, cards, from, element('ul', {}, ...list(plan.assumptions)));
 }
 
+/** Without what people put between groups of digits; a comma elsewhere is no such thing, and is refused. */
+const plain = (text) => text.replace(/[\s_]|,(?=\d{3}(?!\d))/g, '');
+
 async function ask(query = '') {
   const response = await fetch(`/capacity${query}`);
   const answer = await response.json();
@@ -201,7 +204,7 @@ $('pause').addEventListener('click', () => {
 $('question').addEventListener('submit', async (event) => {
   event.preventDefault();
   const form = event.currentTarget;
-  const entries = [...new FormData(form)].map(([name, value]) => [name, value.replace(/[\s,_]/g, '')]);
+  const entries = [...new FormData(form)].map(([name, value]) => [name, plain(value)]);
   for (const input of form.elements) input.removeAttribute('aria-invalid');
   try {
     const answer = await ask(`?${new URLSearchParams(entries)}`);
