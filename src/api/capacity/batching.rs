@@ -35,7 +35,7 @@ pub struct Batching {
 const DEFAULT: Batching = Batching {
     turn_s: 180e-6,
     sleeps: 0.98,
-    batch_s: 350e-6,
+    batch_s: 500e-6,
     group_s: 50e-6,
     transaction_s: 0.0015,
     writes: 1.0,
@@ -65,6 +65,15 @@ const PING_TICKS: f64 = 10.0;
 pub fn together(per_s: f64, join_s: f64) -> f64 {
     1.0 + per_s * join_s
 }
+
+/// The same for what waits while others are under way: twice as many are joined by more than twice as many, since what is
+/// under way then takes longer.
+pub fn queued(per_s: f64, join_s: f64) -> f64 {
+    1.0 + (per_s * join_s).powf(QUEUED)
+}
+
+/// Measured: between what comes by chance within a fixed time (1) and what must wait for its turn (2, while seldom).
+const QUEUED: f64 = 1.2;
 
 /// Pushes per write, if so many of a room's events are ready on average: how many a room has that has any.
 fn pushes_per_write(events: f64) -> f64 {
@@ -156,7 +165,7 @@ impl Batching {
         let mut skew = Ratio::default();
         samples.for_each(|sample| skew.add(sample.busiest_us * shards, sample.counts.shard_us));
         let sure = |default| Ratio::from(default, JOINED_SURE);
-        let (mut turn, mut batch, mut group) = (sure(DEFAULT.turn_s), sure(DEFAULT.batch_s), sure(DEFAULT.group_s));
+        let (mut turn, mut batch, mut group) = (sure(DEFAULT.turn_s), sure(DEFAULT.batch_s.powf(QUEUED)), sure(DEFAULT.group_s));
         let mut means: [Ratio; 5] = Default::default();
         let [sleeps, transaction, reads, operations, peers] = &mut means;
         for sample in talking.clone() {
@@ -164,7 +173,7 @@ impl Batching {
             let happen = happen(counts, seconds, beats(sample), shards);
             turn.add(happen * seconds - counts.turns, counts.turns * happen / shards);
             let to_store = counts.operations / seconds / shards;
-            batch.add(counts.operations - counts.batches, counts.batches * to_store);
+            batch.add(counts.operations - counts.batches, counts.batches * to_store.powf(QUEUED));
             group.add(counts.batches - counts.transactions, counts.transactions * counts.batches / seconds);
             sleeps.add(counts.sleeps, counts.turns);
             transaction.add(counts.transaction_us / 1e6, counts.transactions);
@@ -176,7 +185,7 @@ impl Batching {
         let learnt = Batching {
             turn_s: turn.or(DEFAULT.turn_s),
             sleeps: sleeps.or(DEFAULT.sleeps).min(1.0),
-            batch_s: batch.or(DEFAULT.batch_s),
+            batch_s: batch.or(DEFAULT.batch_s.powf(QUEUED)).powf(1.0 / QUEUED),
             group_s: group.or(DEFAULT.group_s),
             transaction_s: transaction.or(DEFAULT.transaction_s),
             reads: reads.or(DEFAULT.reads),
@@ -204,7 +213,7 @@ impl Batching {
 
     /// Events of a shard that are ready together: those of a batch, and of what completes in the same turn.
     pub fn ready(&self, events_per_s: f64, turn_s: f64) -> f64 {
-        together(events_per_s, self.batch_s + turn_s)
+        queued(events_per_s, self.batch_s) + events_per_s * turn_s
     }
 }
 
@@ -227,7 +236,7 @@ mod tests {
 
     /// Ten seconds in which batches take what comes in 5 ms.
     fn busy(rate: f64) -> Sample {
-        let batches = 10.0 * rate / together(rate, 0.005);
+        let batches = 10.0 * rate / queued(rate, 0.005);
         let happened = 10.0 * rate + batches + 2.0 * 40.0;
         let counts = Counts {
             turns: happened / together(happened / 10.0, 0.0003),

@@ -77,16 +77,17 @@ const fn prior(value: f64, spread: f64) -> Prior {
 /// The defaults, µs of CPU: fitted to the loads in `calibration.rs`, which says how they were measured. Many parts go
 /// up and down together there, and of those the plausible share is given: what a read, an event, a delivery, a turn cost
 /// by themselves is small against the write that carries it and the sleep that it ends. What is woken after a long sleep
-/// finds cold caches, and pays for them in all that follows.
+/// finds cold caches, and pays for them in all that follows; how much depends on what else the machine does, so what cannot
+/// be told apart is put there rather than to the writes.
 const KNOWN: [Known; PARTS] = [
-    Known { part: Part::Sleep, name: "sleep", count: |s| s.counts.sleeps, prior: prior(45.0, 0.3) },
-    Known { part: Part::LongSleep, name: "long_sleep", count: |s| s.counts.long_sleeps, prior: prior(275.0, 0.3) },
+    Known { part: Part::Sleep, name: "sleep", count: |s| s.counts.sleeps, prior: prior(45.0, 0.5) },
+    Known { part: Part::LongSleep, name: "long_sleep", count: |s| s.counts.long_sleeps, prior: prior(275.0, 0.7) },
     Known { part: Part::Turn, name: "turn", count: |s| s.counts.turns, prior: prior(3.0, 0.3) },
     Known { part: Part::Read, name: "read", count: |s| s.counts.reads, prior: prior(3.5, 0.3) },
-    Known { part: Part::Write, name: "write", count: |s| s.counts.writes, prior: prior(7.2, 0.3) },
+    Known { part: Part::Write, name: "write", count: |s| s.counts.writes, prior: prior(7.2, 0.15) },
     Known { part: Part::Delivery, name: "delivery", count: |s| s.counts.deliveries, prior: prior(0.3, 0.3) },
     Known { part: Part::Event, name: "event", count: |s| s.counts.events, prior: prior(6.0, 0.3) },
-    Known { part: Part::Batch, name: "batch", count: |s| s.counts.batches, prior: prior(26.0, 0.3) },
+    Known { part: Part::Batch, name: "batch", count: |s| s.counts.batches, prior: prior(26.0, 0.5) },
     Known { part: Part::Peer, name: "peer_message", count: |s| s.counts.peer_messages, prior: prior(1.0, 0.5) },
     Known { part: Part::Connect, name: "connect", count: |s| s.counts.connects, prior: prior(50.0, 0.5) },
     Known { part: Part::Join, name: "join", count: |s| s.counts.joins, prior: prior(15.0, 0.5) },
@@ -94,12 +95,12 @@ const KNOWN: [Known; PARTS] = [
         part: Part::Held,
         name: "connection_second",
         count: |s| s.state.connections * s.seconds,
-        prior: prior(1.5, 0.7),
+        prior: prior(0.5, 0.7),
     },
     Known { part: Part::Transaction, name: "transaction", count: |s| s.counts.transactions, prior: prior(90.0, 0.3) },
     Known { part: Part::Operation, name: "operation", count: |s| s.counts.operations, prior: prior(3.0, 0.3) },
     Known { part: Part::Load, name: "query", count: |s| s.counts.loads, prior: prior(150.0, 0.7) },
-    Known { part: Part::StoreWake, name: "store_wake", count: |s| s.counts.long_sleeps, prior: prior(150.0, 0.3) },
+    Known { part: Part::StoreWake, name: "store_wake", count: |s| s.counts.long_sleeps, prior: prior(150.0, 0.7) },
     Known { part: Part::Second, name: "second", count: |s| s.seconds, prior: prior(500.0, 1.0) },
 ];
 

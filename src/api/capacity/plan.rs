@@ -1,6 +1,6 @@
 //! What a planned load would take.
 
-use super::batching::{Batching, come, happen, long_sleeps, peer_messages, together, writes};
+use super::batching::{Batching, come, happen, long_sleeps, peer_messages, queued, together, writes};
 use super::costs::Costs;
 use super::query::Shape;
 use super::sample::{Counts, Sample, State};
@@ -30,7 +30,7 @@ pub fn second(shape: &Shape, facts: &Facts, costs: &Costs, batching: &Batching) 
     let (shards, connections, rate) = (facts.shards, shape.connections, shape.messages_per_s);
     let beats = connections / facts.heartbeat_s;
     let operations = rate * batching.operations;
-    let batches = operations / together(operations / shards, batching.batch_s).min(facts.batch_max);
+    let batches = operations / queued(operations / shards, batching.batch_s).min(facts.batch_max);
     let transactions = (batches / together(batches, batching.group_s)).max(operations / facts.batch_max);
     let counts = Counts {
         reads: rate * batching.reads + beats,
