@@ -150,11 +150,7 @@ impl Ratio {
 
 impl Batching {
     /// From these samples of so many shards, in which each connection is pinged so often.
-    pub fn learn<'a>(
-        samples: impl Iterator<Item = &'a Sample> + Clone,
-        shards: f64,
-        heartbeat_s: f64,
-    ) -> Batching {
+    pub fn learn<'a>(samples: impl Iterator<Item = &'a Sample> + Clone, shards: f64, heartbeat_s: f64) -> Batching {
         let beats = |sample: &Sample| sample.state.connections / heartbeat_s;
         let talking = samples.clone().filter(|sample| {
             let counts = &sample.counts;
@@ -165,7 +161,8 @@ impl Batching {
         let mut skew = Ratio::default();
         samples.for_each(|sample| skew.add(sample.busiest_us * shards, sample.counts.shard_us));
         let sure = |default| Ratio::from(default, JOINED_SURE);
-        let (mut turn, mut batch, mut group) = (sure(DEFAULT.turn_s), sure(DEFAULT.batch_s.powf(QUEUED)), sure(DEFAULT.group_s));
+        let (mut turn, mut batch, mut group) =
+            (sure(DEFAULT.turn_s), sure(DEFAULT.batch_s.powf(QUEUED)), sure(DEFAULT.group_s));
         let mut means: [Ratio; 5] = Default::default();
         let [sleeps, transaction, reads, operations, peers] = &mut means;
         for sample in talking.clone() {

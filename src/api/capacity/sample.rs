@@ -276,7 +276,10 @@ mod tests {
         assert_eq!(window.samples().len(), SAMPLES_MAX);
         assert!(window.samples().all(|sample| sample.counts.events == 3.0 && sample.seconds == 1.0));
         let recent = window.recent(10.0);
-        assert_eq!((recent.seconds, recent.counts.events, recent.busiest_us, recent.state.events), (10.0, 30.0, 30.0, 650.0));
+        assert_eq!(
+            (recent.seconds, recent.counts.events, recent.busiest_us, recent.state.events),
+            (10.0, 30.0, 30.0, 650.0)
+        );
         assert_eq!(window.recent(0.0).seconds, 1.0);
         assert_eq!(window.recent(1e9).seconds, SAMPLES_MAX as f64);
     }

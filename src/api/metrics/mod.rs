@@ -15,7 +15,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::Api;
 use super::backend::{ShardReport, Status, StoreReport};
-use super::process::Process;
+use super::process::{Memory, Process};
 use table::{Metric, Source};
 use text::Text;
 
@@ -27,11 +27,13 @@ pub(super) use text::Kind;
 const REPORT_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(super) async fn metrics(State(api): State<Arc<Api>>) -> Response {
+    let process = Process::read();
     let snapshot = Snapshot {
         shards: shard_reports(&api).await,
         store: api.backend.store_report(),
         status: api.backend.status(),
-        process: Process::read(),
+        memory: Memory::read(&process),
+        process,
         http_waiting: api.tickets.waiting(),
         uptime: api.started.elapsed(),
     };
@@ -62,6 +64,8 @@ pub struct Snapshot {
     pub status: Status,
     /// The process.
     pub process: Process,
+    /// Its memory.
+    pub memory: Memory,
     /// Commands over HTTP under way.
     pub http_waiting: usize,
     /// Since the start.
@@ -122,6 +126,8 @@ fn of_shard(text: &mut Text, name: &str, source: &Source, shard: &str, report: &
             }
         }
         Source::ShardHistogram(buckets, of) => text.histogram(name, &[own], *buckets, of(report)),
-        Source::One(_) | Source::Histogram(..) | Source::Kinds(..) | Source::Build => unreachable!("of the process, not of a shard"),
+        Source::One(_) | Source::Histogram(..) | Source::Kinds(..) | Source::Build => {
+            unreachable!("of the process, not of a shard")
+        }
     }
 }

@@ -19,7 +19,7 @@ pub const PROCESS: [Metric; 13] = [
                memory by kind is part of it) and what it keeps, and the rest (stacks, rings); all kinds together are the \
                resident memory",
         source: Source::Kinds("kind", |s| {
-            let memory = &s.process.memory;
+            let memory = &s.memory;
             let kinds = [("code", memory.code), ("heap_used", memory.heap_used), ("heap_free", memory.heap_free)];
             kinds.into_iter().chain([("other", memory.other)]).map(|(kind, bytes)| (kind, bytes as f64)).collect()
         }),

@@ -22,8 +22,7 @@ impl Arguments {
         })?;
         for row in &rows {
             let (used, shape) = (&row.used, row.shape);
-            let rates: Vec<String> =
-                used.server.keys().map(|name| format!("{name} {:.3}", used.rate(name))).collect();
+            let rates: Vec<String> = used.server.keys().map(|name| format!("{name} {:.3}", used.rate(name))).collect();
             println!("{shape}: {}; generator {:.2}", rates.join(", "), used.generator_s / used.seconds);
         }
         print_json("capacity --explore", &rows)?;

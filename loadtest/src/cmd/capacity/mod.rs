@@ -217,7 +217,14 @@ impl Arguments {
             lines.push(memory);
             lines.push(line("file descriptors", &["file_descriptors", "used"], numbers.sum("process_open_fds")?));
         }
-        Ok(Figures { learnt, asked, store: format!("{store:?}"), shards, lines, generator_cores: used.generator_s / used.seconds })
+        Ok(Figures {
+            learnt,
+            asked,
+            store: format!("{store:?}"),
+            shards,
+            lines,
+            generator_cores: used.generator_s / used.seconds,
+        })
     }
 }
 
