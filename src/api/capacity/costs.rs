@@ -84,7 +84,7 @@ const KNOWN: [Known; PARTS] = [
     Known { part: Part::LongSleep, name: "long_sleep", count: |s| s.counts.long_sleeps, prior: prior(275.0, 0.7) },
     Known { part: Part::Turn, name: "turn", count: |s| s.counts.turns, prior: prior(3.0, 0.3) },
     Known { part: Part::Read, name: "read", count: |s| s.counts.reads, prior: prior(3.5, 0.3) },
-    Known { part: Part::Write, name: "write", count: |s| s.counts.writes, prior: prior(7.2, 0.15) },
+    Known { part: Part::Write, name: "write", count: |s| s.counts.writes, prior: prior(6.5, 0.2) },
     Known { part: Part::Delivery, name: "delivery", count: |s| s.counts.deliveries, prior: prior(0.3, 0.3) },
     Known { part: Part::Event, name: "event", count: |s| s.counts.events, prior: prior(6.0, 0.3) },
     Known { part: Part::Batch, name: "batch", count: |s| s.counts.batches, prior: prior(26.0, 0.5) },

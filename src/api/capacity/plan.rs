@@ -20,6 +20,8 @@ pub struct Facts {
     pub ring_events: f64,
     /// Their bytes.
     pub ring_bytes: f64,
+    /// Bytes of what was written lately that the store keeps in this process.
+    pub cache_bytes: f64,
 }
 
 /// Rounds in which a turn's length and what becomes ready during it settle.
@@ -89,6 +91,7 @@ mod tests {
         writers: 4.0,
         ring_events: 256.0,
         ring_bytes: 262_144.0,
+        cache_bytes: 0.0,
     };
 
     fn shape(connections: f64, rooms: f64, members_per_room: f64, messages_per_s: f64) -> Shape {
