@@ -192,6 +192,7 @@ fn capacity_facts(config: &Config, process: &Process) -> api::CapacityFacts {
         writers: process.store.writers() as f64,
         ring_events: limits.ring_events as f64,
         ring_bytes: limits.ring_bytes as f64,
+        cache_bytes: process.store.cache_bytes() as f64,
     }
 }
 

@@ -201,6 +201,15 @@ impl Store {
         }
     }
 
+    /// Bytes of what was written lately that this process keeps in memory, at most.
+    pub fn cache_bytes(&self) -> usize {
+        match &self.backend {
+            Backend::Sqlite(_) => sqlite::WRITER_CACHE_BYTES,
+            // The database keeps it.
+            Backend::Postgres(_) => 0,
+        }
+    }
+
     /// Whether the database answers.
     pub fn up(&self) -> bool {
         self.health().up

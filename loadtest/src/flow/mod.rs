@@ -253,6 +253,18 @@ impl Flow {
         self.settle()
     }
 
+    /// Lives on for that long in silence: pings are answered.
+    ///
+    /// # Errors
+    /// As [`Flow::closed`].
+    pub fn live(&mut self, time: Duration) -> Result<(), String> {
+        let end = Instant::now() + time;
+        while let Some(left) = end.checked_duration_since(Instant::now()) {
+            self.turn(left)?;
+        }
+        Ok(())
+    }
+
     /// Waits until everything sent is received and acknowledged.
     fn settle(&mut self) -> Result<(), String> {
         let end = Instant::now() + PATIENCE;

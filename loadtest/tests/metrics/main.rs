@@ -223,7 +223,10 @@ async fn memory_by_kind_is_of_the_order_of_what_the_process_takes() {
                     .sum::<f64>()
             };
             let kinds = ["sessions", "users", "rooms", "rings", "identities", "sockets", ""].map(sum);
-            (kinds, of["process_resident_memory_bytes"])
+            let process = of.iter().filter(|(name, _)| name.starts_with("veza_process_memory_bytes"));
+            let resident = of["process_resident_memory_bytes"];
+            assert_eq!(process.map(|(_, bytes)| bytes).sum::<f64>(), resident, "kinds of the process are all of it");
+            (kinds, resident)
         })
     };
     let mut owner = Client::connect(server.addr(), &server.token("owner")).await.expect("in");

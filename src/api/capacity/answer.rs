@@ -181,7 +181,7 @@ pub fn answer(window: &Window, facts: &Facts, bounds: &Bounds, question: Option<
         costs: Costs::learn(window.samples()),
         batching: Batching::learn(window.samples(), facts.shards, facts.heartbeat_s),
         memory: Memory::learn(window.samples(), facts),
-        now: window.recent(NOW_S).unwrap_or_default(),
+        now: window.recent(NOW_S),
         store_max: store_max(window.samples(), facts),
         origin: if events >= EVENTS_MIN { Origin::Measured } else { Origin::Default },
         events,

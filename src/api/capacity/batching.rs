@@ -7,18 +7,18 @@ use super::sample::{Counts, Sample};
 /// Numbers of the laws.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Batching {
-    /// Things that happen ([`happened`]) per turn, against the law's.
-    pub turn: f64,
-    /// Sleeps per turn, against the law's.
-    pub sleep: f64,
-    /// Long sleeps per sleep, against the law's.
-    pub long_sleep: f64,
-    /// Seconds in which whatever comes joins one batch of a shard.
+    /// Seconds in which whatever happens to a shard joins the turn that the first of it has caused.
+    pub turn_s: f64,
+    /// Sleeps per turn.
+    pub sleeps: f64,
+    /// Seconds in which whatever a shard has to store joins one batch.
     pub batch_s: f64,
-    /// Seconds in which whatever comes joins one transaction, which may hold several batches.
+    /// Seconds in which whatever batch comes joins one transaction.
+    pub group_s: f64,
+    /// Seconds that a transaction takes.
     pub transaction_s: f64,
-    /// Events of one room in one batch, against an even spread ([`spread`]).
-    pub room: f64,
+    /// Writes that carry pushes, against the law's ([`writes`]): the part that comes in clumps shares more.
+    pub writes: f64,
     /// Writes per event that carry no push (acknowledgements that leave alone).
     pub alone: f64,
     /// Reads per event.
@@ -31,62 +31,65 @@ pub struct Batching {
     pub skew: f64,
 }
 
+/// Measured as the defaults of [`super::costs`] were.
+const DEFAULT: Batching = Batching {
+    turn_s: 180e-6,
+    sleeps: 0.98,
+    batch_s: 500e-6,
+    group_s: 50e-6,
+    transaction_s: 0.0015,
+    writes: 1.0,
+    alone: 0.0,
+    reads: 1.0,
+    operations: 1.0,
+    peers: 1.0,
+    skew: 1.1,
+};
+
 impl Default for Batching {
-    /// Measured as the defaults of [`super::costs`] were.
     fn default() -> Self {
-        Batching {
-            turn: 1.0,
-            sleep: 1.0,
-            long_sleep: 1.0,
-            batch_s: 0.001,
-            transaction_s: 0.001,
-            room: 1.0,
-            alone: 0.0,
-            reads: 1.0,
-            operations: 1.0,
-            peers: 1.0,
-            skew: 1.1,
-        }
+        DEFAULT
     }
 }
 
-/// How many of what comes at random are served together, if `waiting` come on average while one lot is served: at least
-/// one, and all that came meanwhile.
-pub fn together(waiting: f64) -> f64 {
-    waiting + (-waiting).exp()
+/// As many that have joined another, rather than been the first, weigh as much as the default of a law.
+const JOINED_SURE: f64 = 20.0;
+/// How long a shard naps before it sleeps for long (`NAP` in the runtime's executor), seconds.
+const NAP_S: f64 = 0.005;
+/// A transaction that takes longer than this was held up by something: the usual one is meant.
+const TRANSACTION_S_MAX: f64 = 0.002;
+/// Pings leave when their tick comes, all of it in one turn; ticks a second, as of the engine's wheel.
+const PING_TICKS: f64 = 10.0;
+
+/// So many a second, each joined by what comes within `join_s` of it: how many there are together.
+pub fn together(per_s: f64, join_s: f64) -> f64 {
+    1.0 + per_s * join_s
 }
 
-/// The inverse of [`together`]: so many are served together, how many come meanwhile?
-fn waiting(seen: f64) -> f64 {
-    if seen <= 1.0 { 0.0 } else { invert(together, seen, seen) }
+/// The same for what waits while others are under way: twice as many are joined by more than twice as many, since what is
+/// under way then takes longer.
+pub fn queued(per_s: f64, join_s: f64) -> f64 {
+    1.0 + (per_s * join_s).powf(QUEUED)
 }
 
-/// Pushes per write, if a batch has so many events of a room on average: how many a room has that has any.
-pub fn pushes_per_write(events: f64) -> f64 {
+/// Measured: between what comes by chance within a fixed time (1) and what must wait for its turn (2, while seldom).
+const QUEUED: f64 = 1.2;
+
+/// Pushes per write, if so many of a room's events are ready on average: how many a room has that has any.
+fn pushes_per_write(events: f64) -> f64 {
     if events < 1e-6 { 1.0 } else { events / (1.0 - (-events).exp()) }
 }
 
-/// The inverse of [`pushes_per_write`].
-fn events_per_batch(pushes: f64) -> f64 {
-    if pushes <= 1.0 { 0.0 } else { invert(pushes_per_write, pushes, 2.0 * pushes) }
+/// Writes that carry so many pushes, if `ready` events of so many rooms are ready together, and one of them alone shares
+/// with nobody.
+pub fn writes(deliveries: f64, ready: f64, rooms: f64) -> f64 {
+    deliveries / pushes_per_write(2.0 * (ready - 1.0).max(0.0) / rooms.max(1.0))
 }
 
-/// Where a rising function has that value, between nought and `most`.
-fn invert(function: impl Fn(f64) -> f64, value: f64, most: f64) -> f64 {
-    let (mut low, mut high) = (0.0, most);
-    for _ in 0..60 {
-        let middle = (low + high) / 2.0;
-        if function(middle) < value { low = middle } else { high = middle }
-    }
-    (low + high) / 2.0
-}
-
-/// How long a shard naps before it sleeps for long (`NAP` in the runtime's executor), seconds.
-const NAP_S: f64 = 0.005;
-
-/// The part of a shard's sleeps that nothing ends before the nap is over, if so many things happen to it in a second.
-pub fn long(happen_per_s: f64) -> f64 {
-    (-happen_per_s * NAP_S).exp()
+/// Long sleeps of a shard a second: nothing has come for a nap since a transaction was over. What comes is at random times,
+/// but the end of a transaction, which follows its beginning soon.
+pub fn long_sleeps(come_per_s: f64, transaction_s: f64) -> f64 {
+    come_per_s * (-come_per_s * (NAP_S + transaction_s.min(TRANSACTION_S_MAX))).exp()
 }
 
 /// Messages between shards per event: the command to the room's home and its answer, and one to each other shard that
@@ -96,9 +99,23 @@ pub fn peer_messages(shards: f64, members: f64) -> f64 {
     2.0 * elsewhere + (shards - 1.0) * (1.0 - (1.0 - 1.0 / shards).powf(members))
 }
 
-/// What gives a shard a turn: bytes, completed batches, messages from other shards, pings that are due.
-pub fn happened(counts: &Counts, beats: f64) -> f64 {
-    counts.reads + counts.batches + counts.peer_messages + beats
+/// What comes to the shards of its own accord, a second: commands, wherever they have to go, and pings with their pongs.
+pub fn come(counts: &Counts, seconds: f64, beats_per_s: f64, shards: f64) -> f64 {
+    commands(counts, seconds, beats_per_s) + counts.peer_messages / 2.0 / seconds + ticks(beats_per_s, shards)
+}
+
+/// What gives the shards turns, a second: commands, completed batches, messages from other shards, pings, pongs.
+pub fn happen(counts: &Counts, seconds: f64, beats_per_s: f64, shards: f64) -> f64 {
+    let others = (counts.batches + counts.peer_messages) / seconds;
+    commands(counts, seconds, beats_per_s) + others + 2.0 * ticks(beats_per_s, shards)
+}
+
+fn commands(counts: &Counts, seconds: f64, beats_per_s: f64) -> f64 {
+    (counts.reads / seconds - beats_per_s).max(0.0)
+}
+
+fn ticks(beats_per_s: f64, shards: f64) -> f64 {
+    beats_per_s.min(PING_TICKS * shards)
 }
 
 /// Connections made and rooms joined, for each event, beyond which a sample says nothing about messages.
@@ -106,87 +123,95 @@ const COMING_MAX: f64 = 0.1;
 /// Events below which a sample says nothing about how they batch.
 const EVENTS_MIN: f64 = 20.0;
 
-/// A mean with weights.
+/// Two sums, and how many times the second goes into the first.
 #[derive(Default)]
-struct Mean {
-    sum: f64,
-    weight: f64,
+struct Ratio {
+    of: f64,
+    to: f64,
 }
 
-impl Mean {
-    fn add(&mut self, value: f64, weight: f64) {
-        if value.is_finite() && weight > 0.0 {
-            self.sum += value * weight;
-            self.weight += weight;
+impl Ratio {
+    /// Begins with a default that weighs as much as `of`.
+    fn from(default: f64, of: f64) -> Ratio {
+        Ratio { of, to: of / default }
+    }
+
+    fn add(&mut self, of: f64, to: f64) {
+        if of.is_finite() && to.is_finite() && to > 0.0 {
+            self.of += of.max(0.0);
+            self.to += to;
         }
     }
 
     fn or(&self, default: f64) -> f64 {
-        if self.weight > 0.0 { self.sum / self.weight } else { default }
+        if self.to > 0.0 { self.of / self.to } else { default }
     }
 }
 
 impl Batching {
     /// From these samples of so many shards, in which each connection is pinged so often.
-    pub fn learn<'a>(samples: impl Iterator<Item = &'a Sample>, shards: f64, heartbeat_s: f64) -> Batching {
-        let default = Batching::default();
-        let mut means: [Mean; 11] = Default::default();
-        let [turn, sleep, long_sleep, batch, transaction, room, alone, reads, operations, peers, skew] = &mut means;
-        for sample in samples {
-            let (counts, seconds) = (&sample.counts, sample.seconds);
-            skew.add(sample.busiest_us * shards / counts.shard_us, counts.shard_us);
+    pub fn learn<'a>(samples: impl Iterator<Item = &'a Sample> + Clone, shards: f64, heartbeat_s: f64) -> Batching {
+        let beats = |sample: &Sample| sample.state.connections / heartbeat_s;
+        let talking = samples.clone().filter(|sample| {
+            let counts = &sample.counts;
             // Who comes makes writes and reads that no message makes.
             let coming = counts.joins + counts.connects;
-            if counts.events < EVENTS_MIN || coming > COMING_MAX * counts.events || seconds <= 0.0 {
-                continue;
-            }
-            let weight = counts.events;
-            let beats = sample.state.connections * seconds / heartbeat_s;
-            let happened = happened(counts, beats);
-            let x = happened / seconds / shards * turn_s(sample);
-            turn.add(happened / counts.turns / together(x), weight);
-            sleep.add(counts.sleeps / counts.turns / (-x).exp(), weight);
-            long_sleep.add(counts.long_sleeps / counts.sleeps / long(happened / seconds / shards), weight);
-            let (per_batch, per_transaction) =
-                (counts.operations / counts.batches, counts.operations / counts.transactions);
-            batch.add(waiting(per_batch) / (counts.operations / seconds), weight);
-            transaction.add(waiting(per_transaction) / (counts.operations / seconds), weight);
-            let net = (counts.writes - beats).max(1.0);
-            alone.add(((net - counts.deliveries) / counts.events).max(0.0), weight);
-            let more = events_per_batch(counts.deliveries / net);
-            let even = spread(per_transaction, sample.state.rooms);
-            if even > 0.01 {
-                room.add(more / even, weight * even);
-            }
-            reads.add(((counts.reads - beats) / counts.events).max(0.0), weight);
-            operations.add(counts.operations / counts.events, weight);
+            counts.events >= EVENTS_MIN && coming <= COMING_MAX * counts.events && sample.seconds > 0.0
+        });
+        let mut skew = Ratio::default();
+        samples.for_each(|sample| skew.add(sample.busiest_us * shards, sample.counts.shard_us));
+        let sure = |default| Ratio::from(default, JOINED_SURE);
+        let (mut turn, mut batch, mut group) =
+            (sure(DEFAULT.turn_s), sure(DEFAULT.batch_s.powf(QUEUED)), sure(DEFAULT.group_s));
+        let mut means: [Ratio; 5] = Default::default();
+        let [sleeps, transaction, reads, operations, peers] = &mut means;
+        for sample in talking.clone() {
+            let (counts, seconds) = (&sample.counts, sample.seconds);
+            let happen = happen(counts, seconds, beats(sample), shards);
+            turn.add(happen * seconds - counts.turns, counts.turns * happen / shards);
+            let to_store = counts.operations / seconds / shards;
+            batch.add(counts.operations - counts.batches, counts.batches * to_store.powf(QUEUED));
+            group.add(counts.batches - counts.transactions, counts.transactions * counts.batches / seconds);
+            sleeps.add(counts.sleeps, counts.turns);
+            transaction.add(counts.transaction_us / 1e6, counts.transactions);
+            reads.add(counts.reads - beats(sample) * seconds, counts.events);
+            operations.add(counts.operations, counts.events);
             let members = counts.deliveries / counts.events;
-            peers.add(counts.peer_messages / counts.events / peer_messages(shards, members), weight);
+            peers.add(counts.peer_messages, counts.events * peer_messages(shards, members));
         }
-        Batching {
-            turn: turn.or(default.turn),
-            sleep: sleep.or(default.sleep),
-            long_sleep: long_sleep.or(default.long_sleep),
-            batch_s: batch.or(default.batch_s),
-            transaction_s: transaction.or(default.transaction_s),
-            room: room.or(default.room),
-            alone: alone.or(default.alone),
-            reads: reads.or(default.reads),
-            operations: operations.or(default.operations),
-            peers: peers.or(default.peers),
-            skew: skew.or(default.skew).clamp(1.0, shards.max(1.0)),
-        }
+        let learnt = Batching {
+            turn_s: turn.or(DEFAULT.turn_s),
+            sleeps: sleeps.or(DEFAULT.sleeps).min(1.0),
+            batch_s: batch.or(DEFAULT.batch_s.powf(QUEUED)).powf(1.0 / QUEUED),
+            group_s: group.or(DEFAULT.group_s),
+            transaction_s: transaction.or(DEFAULT.transaction_s),
+            reads: reads.or(DEFAULT.reads),
+            operations: operations.or(DEFAULT.operations),
+            peers: peers.or(DEFAULT.peers),
+            skew: skew.or(DEFAULT.skew).clamp(1.0, shards.max(1.0)),
+            ..DEFAULT
+        };
+        learnt.with_writes(talking, shards, heartbeat_s)
     }
-}
 
-/// Seconds of CPU per turn of the shards: the same as a plan computes, so that the laws meet what was seen.
-fn turn_s(sample: &Sample) -> f64 {
-    sample.counts.shard_us / sample.counts.turns.max(1.0) / 1e6
-}
+    /// Learns of writes, when all else is known.
+    fn with_writes<'a>(self, samples: impl Iterator<Item = &'a Sample>, shards: f64, heartbeat_s: f64) -> Batching {
+        let (mut shared, mut alone) = (Ratio::default(), Ratio::default());
+        for Sample { counts, seconds, state, .. } in samples {
+            let net = counts.writes - state.connections / heartbeat_s * seconds;
+            let turn_s = counts.shard_us / counts.turns.max(1.0) / 1e6;
+            let ready = self.ready(counts.events / seconds / shards, turn_s);
+            let law = writes(counts.deliveries, ready, state.rooms / shards);
+            shared.add(net.min(law), law);
+            alone.add(net - law, counts.events);
+        }
+        Batching { writes: shared.or(DEFAULT.writes), alone: alone.or(DEFAULT.alone), ..self }
+    }
 
-/// Events of one room in a batch of so many over so many rooms. One alone shares with nobody.
-pub fn spread(batch: f64, rooms: f64) -> f64 {
-    2.0 * (batch - 1.0).max(0.0) / rooms.max(1.0)
+    /// Events of a shard that are ready together: those of a batch, and of what completes in the same turn.
+    pub fn ready(&self, events_per_s: f64, turn_s: f64) -> f64 {
+        queued(events_per_s, self.batch_s) + events_per_s * turn_s
+    }
 }
 
 #[cfg(test)]
@@ -195,41 +220,49 @@ mod tests {
     use crate::api::capacity::sample::State;
 
     #[test]
-    fn the_laws_and_their_inverses() {
-        for x in [0.0, 0.1, 1.0, 3.0, 50.0] {
-            assert!((waiting(together(x)) - x).abs() < 1e-3 * (1.0 + x), "{x}");
-            assert!((events_per_batch(pushes_per_write(x)) - x).abs() < 1e-3 * (1.0 + x), "{x}");
-        }
-        assert_eq!((together(0.0), pushes_per_write(0.0)), (1.0, 1.0));
+    fn the_laws() {
+        assert_eq!((together(0.0, 1.0), together(100.0, 0.02), pushes_per_write(0.0)), (1.0, 3.0, 1.0));
         assert_eq!((peer_messages(1.0, 10.0), peer_messages(2.0, 1e6)), (0.0, 2.0));
+        // Alone in its room a push shares with nobody; the only room's events share all.
+        assert_eq!(writes(100.0, 1.0, 5.0), 100.0);
+        assert!((writes(100.0, 5.5, 1.0) - 100.0 / 9.0).abs() < 0.1);
+        assert!(writes(100.0, 3.0, 50.0) > 95.0);
+        // Rare events are each followed by a long sleep; frequent ones by none.
+        assert!((long_sleeps(1.0, 0.001) - 1.0).abs() < 0.01 && long_sleeps(3000.0, 0.001) < 0.01);
     }
 
-    /// Ten seconds in which transactions take what comes in 5 ms.
+    /// Ten seconds in which batches take what comes in 5 ms.
     fn busy(rate: f64) -> Sample {
-        let transactions = 10.0 * rate / together(rate * 0.005);
+        let batches = 10.0 * rate / queued(rate, 0.005);
+        let happened = 10.0 * rate + batches + 2.0 * 40.0;
         let counts = Counts {
-            turns: 10.0 * rate,
-            sleeps: 9.0 * rate,
+            turns: happened / together(happened / 10.0, 0.0003),
+            sleeps: 0.9 * happened / together(happened / 10.0, 0.0003),
             reads: 10.0 * rate + 40.0,
             writes: 100.0 * rate + 40.0,
             deliveries: 100.0 * rate,
             events: 10.0 * rate,
-            batches: transactions,
+            batches,
             operations: 10.0 * rate,
-            transactions,
+            transactions: batches,
+            transaction_us: batches * 1500.0,
             shard_us: 1e6,
             ..Counts::default()
         };
-        let state = State { connections: 100.0, rooms: 50.0, ..State::default() };
+        let state = State { connections: 100.0, rooms: 1e6, ..State::default() };
         Sample { seconds: 10.0, counts, state, busiest_us: 1e6 }
     }
 
     #[test]
-    fn how_transactions_batch_is_learnt_at_any_rate() {
-        for rate in [50.0, 400.0, 2000.0] {
+    fn how_things_batch_is_learnt_at_any_rate_and_weighed_against_the_default() {
+        for (rate, error) in [(20.0, 0.9), (400.0, 0.1), (2000.0, 0.02)] {
             let learnt = Batching::learn([busy(rate)].iter(), 1.0, 25.0);
-            assert!((learnt.transaction_s / 0.005 - 1.0).abs() < 0.01, "{rate}: {learnt:?}");
+            let off = |found: f64, truth: f64| found / truth - 1.0;
+            assert!(off(learnt.batch_s, 0.005).abs() < error && learnt.batch_s > DEFAULT.batch_s, "{rate}: {learnt:?}");
+            assert!(off(learnt.turn_s, 0.0003).abs() < 0.4, "{rate}: {learnt:?}");
+            assert!(off(learnt.sleeps, 0.9).abs() < 1e-6 && off(learnt.transaction_s, 0.0015).abs() < 1e-6);
             assert!((learnt.reads - 1.0).abs() < 0.01 && learnt.alone < 0.01, "{rate}: {learnt:?}");
+            assert!((learnt.writes - 1.0).abs() < 0.01, "{rate}: {learnt:?}");
         }
     }
 
@@ -238,7 +271,11 @@ mod tests {
         let idle = Sample { seconds: 5.0, ..Sample::default() };
         for samples in [vec![], vec![idle; 3]] {
             let learnt = Batching::learn(samples.iter(), 1.0, 25.0);
-            assert_eq!(learnt, Batching { skew: 1.0, ..Batching::default() });
+            let Batching { turn_s, batch_s, group_s, .. } = learnt;
+            for (found, default) in [(turn_s, DEFAULT.turn_s), (batch_s, DEFAULT.batch_s), (group_s, DEFAULT.group_s)] {
+                assert!((found / default - 1.0).abs() < 1e-9, "{learnt:?}");
+            }
+            assert_eq!(learnt, Batching { turn_s, batch_s, group_s, skew: 1.0, ..DEFAULT });
         }
     }
 }

@@ -19,17 +19,20 @@ pub struct Memory {
     pub room: f64,
     /// For each recent event kept.
     pub event: f64,
+    /// For each event whose rows the store keeps.
+    pub stored: f64,
     /// Where the figure for connections comes from.
     pub origin: Origin,
 }
 
 /// Measured with `veza-loadtest capacity --explore` (128 bytes of content; PostgreSQL).
-const PRIORS: [Prior; 5] = [
+const PRIORS: [Prior; 6] = [
     Prior { value: 20e6, spread: 0.3 },
     Prior { value: 2_000.0, spread: 0.4 },
     Prior { value: 300.0, spread: 0.5 },
     Prior { value: 4_000.0, spread: 0.5 },
     Prior { value: 600.0, spread: 0.4 },
+    Prior { value: 700.0, spread: 0.4 },
 ];
 
 /// Connections below which nothing is known of what one takes.
@@ -40,29 +43,37 @@ const ERROR_BYTES: f64 = 300e3;
 impl Memory {
     /// From these samples; the defaults where they say nothing.
     pub fn learn<'a>(samples: impl Iterator<Item = &'a Sample>, facts: &Facts) -> Memory {
-        let (mut equations, mut most): (Vec<Observation<5>>, f64) = (Vec::new(), 0.0);
+        let (mut equations, mut most): (Vec<Observation<6>>, f64) = (Vec::new(), 0.0);
         for sample in samples {
             let state = &sample.state;
             most = most.max(state.connections);
             let events = state.events.min(state.rooms * facts.ring_events);
-            let counts = [1.0, state.connections, state.subscriptions, state.rooms, events];
+            let stored = state.events.min(stored_max(facts));
+            let counts = [1.0, state.connections, state.subscriptions, state.rooms, events, stored];
             equations.push(Observation { counts, cost: state.resident, error: ERROR_BYTES });
         }
-        let [base, connection, subscription, room, event] = fit(&PRIORS, &equations);
+        let [base, connection, subscription, room, event, stored] = fit(&PRIORS, &equations);
         let origin = if most >= CONNECTIONS_MIN { Origin::Measured } else { Origin::Default };
-        Memory { base, connection, subscription, room, event, origin }
+        Memory { base, connection, subscription, room, event, stored, origin }
     }
 
     /// Under a load.
     pub fn of(&self, shape: &Shape, facts: &Facts) -> f64 {
         let events_max = shape.rooms * facts.ring_events.min(facts.ring_bytes / self.event.max(1.0));
         let events = shape.after_s.map_or(f64::INFINITY, |after| after * shape.messages_per_s);
-        let kept = if shape.messages_per_s > 0.0 { events.min(events_max) } else { 0.0 };
+        let talked = if shape.messages_per_s > 0.0 { events } else { 0.0 };
+        let (kept, stored) = (talked.min(events_max), talked.min(stored_max(facts)));
         self.base
             + shape.connections * self.connection
             + shape.rooms * (self.room + shape.members_per_room * self.subscription)
             + kept * self.event
+            + stored * self.stored
     }
+}
+
+/// Events whose rows fill what the store keeps.
+fn stored_max(facts: &Facts) -> f64 {
+    facts.cache_bytes / PRIORS[5].value
 }
 
 #[cfg(test)]
@@ -77,6 +88,7 @@ mod tests {
         writers: 2.0,
         ring_events: 256.0,
         ring_bytes: 256.0 * 1024.0,
+        cache_bytes: 0.0,
     };
 
     #[test]
@@ -102,5 +114,10 @@ mod tests {
                 .map(|shape| memory.of(&shape, &FACTS));
         assert!(silent < brief && brief < long && long == forever, "{silent} {brief} {long} {forever}");
         assert!((brief - silent - 100.0 * memory.event).abs() < 1.0);
+        // A store in this process keeps rows, up to its bound.
+        let sqlite = Facts { cache_bytes: 7e6, ..FACTS };
+        let more = |shape| memory.of(&shape, &sqlite) - memory.of(&shape, &FACTS);
+        assert!((more(shape(10.0, Some(10.0))) - 100.0 * memory.stored).abs() < 1.0);
+        assert!(more(shape(0.0, None)) == 0.0 && (more(shape(10.0, None)) - 10_000.0 * memory.stored).abs() < 1.0);
     }
 }

@@ -3,6 +3,8 @@
 
 mod answer;
 mod batching;
+#[cfg(test)]
+mod calibration;
 mod costs;
 mod fit;
 mod headroom;
@@ -27,7 +29,7 @@ use super::Api;
 use super::assets::embedded;
 use super::metrics::shard_reports;
 use super::process::Process;
-use machine::{Bounds, ThreadCpu};
+use machine::Bounds;
 pub use plan::Facts;
 use sample::{Reading, Window};
 
@@ -77,8 +79,8 @@ impl Api {
             return;
         }
         let reports: Vec<_> = reports.into_iter().map(|(_, report)| report).collect();
-        let reading = Reading::new(&reports, &self.backend.store_report(), &Process::read(), &ThreadCpu::read());
-        self.capacity.window().push(reading);
+        let reading = Reading::new(&reports, &self.backend.store_report(), &Process::read());
+        self.capacity.window().push(reading, SAMPLE_MIN);
     }
 }
 
@@ -112,7 +114,7 @@ async fn capacity(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Res
     api.take_sample().await;
     let answer = {
         let window = api.capacity.window();
-        let resident = window.recent(0.0).map_or(0.0, |sample| sample.state.resident);
+        let resident = window.recent(0.0).state.resident;
         answer::answer(&window, &api.settings.capacity, &Bounds::read(resident), question.as_ref())
     };
     json(StatusCode::OK, "application/json", serde_json::to_string(&answer).expect("numbers and strings are JSON"))

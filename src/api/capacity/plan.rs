@@ -1,6 +1,6 @@
 //! What a planned load would take.
 
-use super::batching::{Batching, happened, long, peer_messages, pushes_per_write, spread, together};
+use super::batching::{Batching, come, happen, long_sleeps, peer_messages, queued, together, writes};
 use super::costs::Costs;
 use super::query::Shape;
 use super::sample::{Counts, Sample, State};
@@ -20,53 +20,62 @@ pub struct Facts {
     pub ring_events: f64,
     /// Their bytes.
     pub ring_bytes: f64,
+    /// Bytes of what was written lately that the store keeps in this process.
+    pub cache_bytes: f64,
 }
 
-/// Rounds in which a turn's length and what waits for it settle.
-const ROUNDS: usize = 50;
+/// Rounds in which a turn's length and what becomes ready during it settle.
+const ROUNDS: usize = 20;
 
 /// A second under this load, as the counters would show it, its CPU included.
 pub fn second(shape: &Shape, facts: &Facts, costs: &Costs, batching: &Batching) -> Sample {
     let (shards, connections, rate) = (facts.shards, shape.connections, shape.messages_per_s);
     let beats = connections / facts.heartbeat_s;
     let operations = rate * batching.operations;
-    let per_transaction = together(operations * batching.transaction_s).min(facts.batch_max);
-    let per_batch = together(operations * batching.batch_s).min(facts.batch_max);
-    let deliveries = rate * shape.members_per_room;
-    let sharing = pushes_per_write(batching.room * spread(per_transaction, shape.rooms));
+    let batches = operations / queued(operations / shards, batching.batch_s).min(facts.batch_max);
+    let transactions = (batches / together(batches, batching.group_s)).max(operations / facts.batch_max);
     let counts = Counts {
         reads: rate * batching.reads + beats,
-        writes: deliveries / sharing + rate * batching.alone + beats,
-        deliveries,
+        deliveries: rate * shape.members_per_room,
         events: rate,
-        batches: operations / per_batch,
+        batches,
         operations,
         peer_messages: rate * batching.peers * peer_messages(shards, shape.members_per_room),
-        transactions: operations / per_transaction,
+        transactions,
+        transaction_us: transactions * batching.transaction_s * 1e6,
         ..Counts::default()
     };
     let state = State { connections, rooms: shape.rooms, ..State::default() };
     let mut sample = Sample { seconds: 1.0, counts, state, busiest_us: 0.0 };
-    settle_turns(&mut sample, facts, costs, batching);
+    turns(&mut sample.counts, beats, shards, batching);
+    settle_writes(&mut sample, beats, shards, costs, batching);
     sample.busiest_us = sample.counts.shard_us / shards * batching.skew;
     sample.counts.store_us = costs.store_us(&sample);
     sample.counts.other_us = costs.other_us(&sample);
     sample
 }
 
-/// What happens while a turn runs waits for the next one: the longer a turn, the fewer of them, the longer each.
-fn settle_turns(sample: &mut Sample, facts: &Facts, costs: &Costs, batching: &Batching) {
-    let shards = facts.shards;
-    let happened = happened(&sample.counts, sample.state.connections / facts.heartbeat_s);
-    sample.counts.turns = happened;
+/// How often the shards turn and sleep.
+fn turns(counts: &mut Counts, beats: f64, shards: f64, batching: &Batching) {
+    let happen = happen(counts, 1.0, beats, shards);
+    let come = come(counts, 1.0, beats, shards) / shards;
+    counts.turns = happen / together(happen / shards, batching.turn_s);
+    counts.sleeps = counts.turns * batching.sleeps;
+    counts.long_sleeps = (shards * long_sleeps(come, batching.transaction_s)).min(counts.sleeps);
+}
+
+/// What becomes ready while a turn runs leaves together: the longer a turn, the fewer writes, and those make it as long
+/// as it is.
+fn settle_writes(sample: &mut Sample, beats: f64, shards: f64, costs: &Costs, batching: &Batching) {
     for _ in 0..ROUNDS {
         sample.counts.shard_us = costs.shard_us(sample);
-        let counts = &mut sample.counts;
-        let waiting = happened / shards * counts.shard_us / counts.turns.max(1e-9) / 1e6;
-        let turns = happened / (batching.turn * together(waiting)).max(1e-9);
-        counts.turns = (counts.turns + turns) / 2.0;
-        counts.sleeps = counts.turns * (batching.sleep * (-waiting).exp()).min(1.0);
-        counts.long_sleeps = counts.sleeps * (batching.long_sleep * long(happened / shards)).min(1.0);
+        let Sample { counts, state, .. } = &mut *sample;
+        let turn_s = counts.shard_us / counts.turns.max(1e-9) / 1e6;
+        let ready = batching.ready(counts.events / shards, turn_s);
+        let pushes = batching.writes * writes(counts.deliveries, ready, state.rooms / shards);
+        let next = pushes + counts.events * batching.alone + beats;
+        // Half of the way: it does not swing.
+        counts.writes = if counts.writes > 0.0 { (counts.writes + next) / 2.0 } else { next };
     }
     sample.counts.shard_us = costs.shard_us(sample);
 }
@@ -82,6 +91,7 @@ mod tests {
         writers: 4.0,
         ring_events: 256.0,
         ring_bytes: 262_144.0,
+        cache_bytes: 0.0,
     };
 
     fn shape(connections: f64, rooms: f64, members_per_room: f64, messages_per_s: f64) -> Shape {
@@ -123,7 +133,7 @@ mod tests {
     /// A server whose work costs other amounts than the defaults say, and batches otherwise.
     fn another_server() -> (Costs, Batching) {
         let costs = Costs::learn([].iter()).scaled(|index| [1.4, 0.8, 1.2, 0.7, 1.6][index % 5]);
-        (costs, Batching { batch_s: 0.002, transaction_s: 0.003, turn: 1.2, sleep: 0.9, ..Batching::default() })
+        (costs, Batching { batch_s: 0.0006, group_s: 0.0001, turn_s: 0.0003, sleeps: 0.9, ..Batching::default() })
     }
 
     /// So many samples of five seconds each.
@@ -150,7 +160,7 @@ mod tests {
             let error = predicted.cores() / real.cores() - 1.0;
             assert!(error.abs() < 0.2, "{asked:?} from {learnt:?}: {error:+.3}");
             let error = predicted.counts.transactions / real.counts.transactions - 1.0;
-            assert!(error.abs() < 0.02, "{asked:?} from {learnt:?}: transactions {error:+.3}");
+            assert!(error.abs() < 0.05, "{asked:?} from {learnt:?}: transactions {error:+.3}");
         }
     }
 

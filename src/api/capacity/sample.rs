@@ -1,11 +1,10 @@
 //! What the model learns from: the differences of all counters over a few seconds, and the gauges at their end.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use veza_runtime::{Call, Phase};
+use veza_runtime::Call;
 
-use super::machine::ThreadCpu;
 use crate::api::backend::{ShardReport, StoreReport};
 use crate::api::process::Process;
 
@@ -21,49 +20,61 @@ pub struct Reading {
     shards: Vec<f64>,
 }
 
-/// What is counted; in a [`Reading`] since the start, in a [`Sample`] within it.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Counts {
+/// Counters, and what is done with all of them alike.
+macro_rules! counts {
+    ($($(#[$doc:meta])+ $name:ident,)+) => {
+        /// What is counted; in a [`Reading`] since the start, in a [`Sample`] within it.
+        #[derive(Clone, Copy, Debug, Default, PartialEq)]
+        pub struct Counts {
+            $($(#[$doc])+ pub $name: f64,)+
+        }
+
+        impl Counts {
+            /// Each of them with the other's.
+            fn zip(&self, other: &Counts, with: impl Fn(f64, f64) -> f64) -> Counts {
+                Counts { $($name: with(self.$name, other.$name),)+ }
+            }
+        }
+    };
+}
+
+counts! {
     /// Turns of the shards' loops.
-    pub turns: f64,
+    turns,
     /// Sleeps between them, the long ones too.
-    pub sleeps: f64,
+    sleeps,
     /// Those of them that went beyond the short nap, into io_uring.
-    pub long_sleeps: f64,
+    long_sleeps,
     /// Reads that brought bytes.
-    pub reads: f64,
+    reads,
     /// Writes to sockets.
-    pub writes: f64,
+    writes,
     /// Pushes of events put into outboxes.
-    pub deliveries: f64,
+    deliveries,
     /// Events committed: durable messages, and what else has a position in a room.
-    pub events: f64,
+    events,
     /// Rooms that connections came into or back to.
-    pub joins: f64,
+    joins,
     /// Sockets accepted.
-    pub connects: f64,
+    connects,
     /// Batches that the shards gave to the store.
-    pub batches: f64,
+    batches,
     /// Operations in them.
-    pub operations: f64,
+    operations,
     /// Messages between shards.
-    pub peer_messages: f64,
+    peer_messages,
     /// Transactions.
-    pub transactions: f64,
+    transactions,
     /// Microseconds of transactions, begin to end.
-    pub transaction_us: f64,
+    transaction_us,
     /// Queries.
-    pub loads: f64,
+    loads,
     /// CPU of all shards, µs.
-    pub shard_us: f64,
+    shard_us,
     /// CPU of the store's threads, µs.
-    pub store_us: f64,
+    store_us,
     /// CPU of all other threads, µs.
-    pub other_us: f64,
-    /// Of the shards' time, on the wall's clock: writing sockets, µs.
-    pub write_us: f64,
-    /// The same of all that they do while awake.
-    pub busy_us: f64,
+    other_us,
 }
 
 /// What is so at one moment.
@@ -102,13 +113,13 @@ pub struct Sample {
 
 impl Reading {
     /// Of the reports of all shards: if one is missing, differences would lie.
-    pub fn new(shards: &[Box<ShardReport>], store: &StoreReport, process: &Process, threads: &ThreadCpu) -> Reading {
+    pub fn new(shards: &[Box<ShardReport>], store: &StoreReport, process: &Process) -> Reading {
         let mut counts = Counts {
             transactions: store.commit_us.buckets.iter().sum::<u64>() as f64,
             transaction_us: store.commit_us.sum as f64,
             loads: store.loads as f64,
-            store_us: threads.store,
-            other_us: threads.other,
+            store_us: process.thread_cpu.store,
+            other_us: process.thread_cpu.other,
             ..Counts::default()
         };
         let mut state = State {
@@ -158,57 +169,6 @@ impl Counts {
         self.batches += engine.batch_ops.buckets.iter().sum::<u64>() as f64;
         self.operations += engine.batch_ops.sum as f64;
         self.shard_us += runtime.cpu_us as f64;
-        self.write_us += runtime.busy_us[Phase::Writes] as f64;
-        self.busy_us += runtime.busy_us.total() as f64;
-    }
-
-    fn fields(&mut self) -> [&mut f64; 20] {
-        let Counts {
-            turns,
-            sleeps,
-            long_sleeps,
-            reads,
-            writes,
-            deliveries,
-            events,
-            joins,
-            connects,
-            batches,
-            operations,
-            ..
-        } = self;
-        let Counts { peer_messages, transactions, transaction_us, loads, .. } = self;
-        let Counts { shard_us, store_us, other_us, write_us, busy_us, .. } = self;
-        [
-            turns,
-            sleeps,
-            long_sleeps,
-            reads,
-            writes,
-            deliveries,
-            events,
-            joins,
-            connects,
-            batches,
-            operations,
-            peer_messages,
-            transactions,
-            transaction_us,
-            loads,
-            shard_us,
-            store_us,
-            other_us,
-            write_us,
-            busy_us,
-        ]
-    }
-
-    fn zip(&self, other: &Counts, with: impl Fn(f64, f64) -> f64) -> Counts {
-        let (mut result, mut other) = (*self, *other);
-        for (mine, theirs) in result.fields().into_iter().zip(other.fields()) {
-            *mine = with(*mine, *theirs);
-        }
-        result
     }
 }
 
@@ -244,16 +204,21 @@ pub struct Window {
 }
 
 impl Window {
-    /// Adds what has been since the last reading. The first one only starts the count.
-    pub fn push(&mut self, reading: Reading) {
-        if let Some(before) = self.last.replace(reading) {
-            let reading = self.last.as_ref().expect("just put there");
-            let sample = reading.since(&before);
-            if self.samples.len() == SAMPLES_MAX {
-                self.samples.pop_front();
-            }
-            self.samples.push_back(sample);
+    /// Adds what has been since the last reading, if that is at least so long ago (two who asked at the same time take one
+    /// sample). The first one only starts the count.
+    pub fn push(&mut self, reading: Reading, least: Duration) {
+        let Some(before) = &self.last else {
+            self.last = Some(reading);
+            return;
+        };
+        if reading.at.duration_since(before.at) < least {
+            return;
         }
+        if self.samples.len() == SAMPLES_MAX {
+            self.samples.pop_front();
+        }
+        self.samples.push_back(reading.since(before));
+        self.last = Some(reading);
     }
 
     /// When the last reading was taken.
@@ -266,20 +231,66 @@ impl Window {
         self.samples.iter()
     }
 
-    /// The newest ones that together span at least so many seconds, as one; none if there is no sample.
-    pub fn recent(&self, seconds: f64) -> Option<Sample> {
-        let mut whole: Option<Sample> = None;
+    /// The newest ones that together span at least so many seconds, as one. Before there is any: what is so now, and no
+    /// time in which anything happened.
+    pub fn recent(&self, seconds: f64) -> Sample {
+        let state = self.last.as_ref().map(|reading| reading.state).unwrap_or_default();
+        let mut whole = Sample { state, ..Sample::default() };
         for sample in self.samples.iter().rev() {
-            match &mut whole {
-                None => whole = Some(sample.clone()),
-                Some(whole) if whole.seconds < seconds => {
-                    whole.seconds += sample.seconds;
-                    whole.busiest_us += sample.busiest_us;
-                    whole.counts = whole.counts.zip(&sample.counts, |a, b| a + b);
-                }
-                Some(_) => break,
+            if whole.seconds > 0.0 && whole.seconds >= seconds {
+                break;
             }
+            whole.seconds += sample.seconds;
+            whole.busiest_us += sample.busiest_us;
+            whole.counts = whole.counts.zip(&sample.counts, |a, b| a + b);
         }
         whole
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// After so many seconds, with so many events, of so many shards.
+    fn reading(start: Instant, seconds: f64, events: f64, shards: usize) -> Reading {
+        let counts = Counts { events, ..Counts::default() };
+        let state = State { events, max_fds: 1000.0, ..State::default() };
+        let at = start + Duration::from_secs_f64(seconds);
+        Reading { at, counts, state, shards: vec![events; shards] }
+    }
+
+    #[test]
+    fn samples_are_the_differences_and_the_oldest_go() {
+        let (start, least) = (Instant::now(), Duration::from_secs(1));
+        let mut window = Window::default();
+        assert_eq!(window.recent(10.0), Sample::default());
+        window.push(reading(start, 0.0, 50.0, 1), least);
+        assert_eq!((window.samples().len(), window.recent(10.0).state.max_fds), (0, 1000.0));
+        for second in 1..=200u32 {
+            let second = f64::from(second);
+            window.push(reading(start, second, 50.0 + 3.0 * second, 1), least);
+            // Too soon: the next one spans it.
+            window.push(reading(start, second + 0.5, 50.0 + 3.0 * second, 1), least);
+        }
+        assert_eq!(window.samples().len(), SAMPLES_MAX);
+        assert!(window.samples().all(|sample| sample.counts.events == 3.0 && sample.seconds == 1.0));
+        let recent = window.recent(10.0);
+        assert_eq!(
+            (recent.seconds, recent.counts.events, recent.busiest_us, recent.state.events),
+            (10.0, 30.0, 30.0, 650.0)
+        );
+        assert_eq!(window.recent(0.0).seconds, 1.0);
+        assert_eq!(window.recent(1e9).seconds, SAMPLES_MAX as f64);
+    }
+
+    #[test]
+    fn counters_that_went_back_count_nothing() {
+        let start = Instant::now();
+        let sample = reading(start, 2.0, 5.0, 1).since(&reading(start, 0.0, 50.0, 1));
+        assert_eq!((sample.counts.events, sample.busiest_us, sample.seconds), (0.0, 0.0, 2.0));
+        let sample = reading(start, 2.0, 60.0, 2).since(&reading(start, 0.0, 50.0, 1));
+        assert_eq!(sample.busiest_us, 0.0, "other shards than before");
+        assert_eq!((Sample::default().cores(), Sample::default().busiest()), (0.0, 0.0));
     }
 }

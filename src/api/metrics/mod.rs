@@ -2,6 +2,7 @@
 //! [`text`] how it is written.
 
 mod page;
+mod process;
 pub(super) mod table;
 mod text;
 
@@ -14,7 +15,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::Api;
 use super::backend::{ShardReport, Status, StoreReport};
-use super::process::Process;
+use super::process::{Memory, Process};
 use table::{Metric, Source};
 use text::Text;
 
@@ -26,11 +27,13 @@ pub(super) use text::Kind;
 const REPORT_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(super) async fn metrics(State(api): State<Arc<Api>>) -> Response {
+    let process = Process::read();
     let snapshot = Snapshot {
         shards: shard_reports(&api).await,
         store: api.backend.store_report(),
         status: api.backend.status(),
-        process: Process::read(),
+        memory: Memory::read(&process),
+        process,
         http_waiting: api.tickets.waiting(),
         uptime: api.started.elapsed(),
     };
@@ -61,6 +64,8 @@ pub struct Snapshot {
     pub status: Status,
     /// The process.
     pub process: Process,
+    /// Its memory.
+    pub memory: Memory,
     /// Commands over HTTP under way.
     pub http_waiting: usize,
     /// Since the start.
@@ -86,6 +91,11 @@ impl Snapshot {
         match &metric.source {
             Source::One(of) => text.series(metric.name, &[], of(self)),
             Source::Histogram(buckets, of) => text.histogram(metric.name, &[], *buckets, of(self)),
+            Source::Kinds(label, of) => {
+                for (value, number) in of(self) {
+                    text.series(metric.name, &[(label, value)], number);
+                }
+            }
             Source::Build => text.series(metric.name, &[("version", env!("CARGO_PKG_VERSION"))], 1),
             of_shards => {
                 for (shard, report) in &self.shards {
@@ -116,6 +126,8 @@ fn of_shard(text: &mut Text, name: &str, source: &Source, shard: &str, report: &
             }
         }
         Source::ShardHistogram(buckets, of) => text.histogram(name, &[own], *buckets, of(report)),
-        Source::One(_) | Source::Histogram(..) | Source::Build => unreachable!("of the process, not of a shard"),
+        Source::One(_) | Source::Histogram(..) | Source::Kinds(..) | Source::Build => {
+            unreachable!("of the process, not of a shard")
+        }
     }
 }

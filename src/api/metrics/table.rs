@@ -44,6 +44,8 @@ pub enum Source {
     One(fn(&Snapshot) -> f64),
     /// A histogram for the process.
     Histogram(Buckets, fn(&Snapshot) -> &Log2Histogram),
+    /// One for each value of this label, for the process.
+    Kinds(&'static str, fn(&Snapshot) -> Vec<(&'static str, f64)>),
     /// A constant 1 with the version as its label.
     Build,
 }
@@ -56,6 +58,7 @@ impl Source {
             Source::Family(label, _) => vec!["shard", label],
             Source::Family2([first, second], _) => vec!["shard", first, second],
             Source::One(_) | Source::Histogram(..) => vec![],
+            Source::Kinds(label, _) => vec![label],
             Source::Build => vec!["version"],
         }
     }
@@ -100,7 +103,7 @@ const fn per_shard(
     Metric { name, kind: Kind::Histogram, help, source: Source::ShardHistogram(buckets, of) }
 }
 
-const fn one(name: &'static str, kind: Kind, help: &'static str, of: fn(&Snapshot) -> f64) -> Metric {
+pub(super) const fn one(name: &'static str, kind: Kind, help: &'static str, of: fn(&Snapshot) -> f64) -> Metric {
     Metric { name, kind, help, source: Source::One(of) }
 }
 
@@ -294,7 +297,7 @@ const COMPRESSION: [Metric; 7] = [
 ];
 
 /// The store.
-const STORE: [Metric; 22] = [
+const STORE: [Metric; 23] = [
     per_shard("veza_commit_seconds", "From a batch's leaving the shard to its outcome", LATENCY, |r| {
         &r.engine.commit_us
     }),
@@ -302,6 +305,9 @@ const STORE: [Metric; 22] = [
     whole("veza_store_transaction_operations", "Operations in one transaction", BATCH, |s| &s.store.transaction_ops),
     whole("veza_store_commit_seconds", "Time of one transaction", LATENCY, |s| &s.store.commit_us),
     whole("veza_store_load_seconds", "From a query's coming to its answer", LATENCY, |s| &s.store.load_us),
+    one("veza_store_cpu_seconds_total", Kind::Counter, "CPU time of the store's threads", |s| {
+        s.process.thread_cpu.store / SECOND_US
+    }),
     one("veza_store_batches_total", Kind::Counter, "Batches committed", |s| s.store.batches as f64),
     one("veza_store_events_total", Kind::Counter, "Events committed", |s| s.store.events as f64),
     one("veza_store_conflicts_total", Kind::Counter, "Batches answered as conflicts", |s| s.store.conflicts as f64),
@@ -340,22 +346,6 @@ const STORE: [Metric; 22] = [
     }),
 ];
 
-/// The process.
-const PROCESS: [Metric; 12] = [
-    one("veza_shards_up", Kind::Gauge, "Shards that run", |s| f64::from(s.status.shards_up)),
-    one("veza_draining", Kind::Gauge, "1 from the begin of a shutdown on", |s| f64::from(u8::from(s.status.draining))),
-    one("veza_http_commands_waiting", Kind::Gauge, "Commands over HTTP under way", |s| s.http_waiting as f64),
-    one("veza_uptime_seconds", Kind::Gauge, "Time since the start", |s| s.uptime.as_secs_f64()),
-    Metric { name: "veza_build_info", kind: Kind::Gauge, help: "What runs", source: Source::Build },
-    one("process_cpu_seconds_total", Kind::Counter, "User and system CPU time", |s| s.process.cpu_seconds),
-    one("process_resident_memory_bytes", Kind::Gauge, "Resident memory", |s| s.process.resident_bytes as f64),
-    one("process_virtual_memory_bytes", Kind::Gauge, "Virtual memory", |s| s.process.virtual_bytes as f64),
-    one("process_open_fds", Kind::Gauge, "Open descriptors", |s| s.process.open_fds as f64),
-    one("process_max_fds", Kind::Gauge, "Descriptors that may be open", |s| s.process.max_fds as f64),
-    one("process_threads", Kind::Gauge, "Threads", |s| s.process.threads as f64),
-    one("process_start_time_seconds", Kind::Gauge, "When the process started, since 1970", |s| s.process.started),
-];
-
 /// All of them, by what they are about.
 pub const GROUPS: [(&str, &[Metric]); 7] = [
     ("Chat", &CHAT),
@@ -364,7 +354,7 @@ pub const GROUPS: [(&str, &[Metric]); 7] = [
     ("Connections before and besides the chat", &GATEWAY),
     ("Compression", &COMPRESSION),
     ("Store", &STORE),
-    ("Process", &PROCESS),
+    ("Process", &super::process::PROCESS),
 ];
 
 /// All of them.

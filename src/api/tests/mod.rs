@@ -120,6 +120,7 @@ fn settings() -> Settings {
             writers: 4.0,
             ring_events: 256.0,
             ring_bytes: 262_144.0,
+            cache_bytes: 0.0,
         },
     }
 }

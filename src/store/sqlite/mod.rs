@@ -26,6 +26,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use open::WRITER_CACHE_BYTES;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};

@@ -83,13 +83,16 @@ pub(super) fn writer(path: &Path) -> Result<Connection, StoreError> {
         // Pages in the log before they go into the database, and the log's size after that.
         ("wal_autocheckpoint", "4000"),
         ("journal_size_limit", "67108864"),
-        ("cache_size", "-32768"),
+        ("cache_size", &format!("-{}", WRITER_CACHE_BYTES >> 10)),
     ] {
         connection.pragma_update(None, name, value).map_err(failed)?;
     }
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(connection)
 }
+
+/// Pages that the writing connection keeps in memory.
+pub const WRITER_CACHE_BYTES: usize = 32 << 20;
 
 /// A connection that only reads.
 pub(super) fn reader(path: &Path) -> Result<Connection, StoreError> {

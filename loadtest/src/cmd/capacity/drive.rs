@@ -1,16 +1,18 @@
 //! A load of a given shape on a server, on and off, and what the server uses for it.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
-use tokio::time::{Instant, sleep};
-use veza_loadtest::drive::{Offer, Talker, Tally, enter};
 use veza_loadtest::fault::make_rooms;
+use veza_loadtest::flow::Flow;
+use veza_loadtest::lean::{Crowd, Way};
 use veza_loadtest::{http, process, token};
 
-/// A load: everybody is in one room, reads everything and says as much as everybody else.
+use crate::cmd::on_this_thread;
+
+/// A load: everybody is in one room and reads everything; messages come by chance, each from anybody.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Shape {
     /// Connections.
@@ -34,7 +36,7 @@ impl Shape {
         let Shape { connections, rooms, members_per_room, messages_per_s } = self;
         format!(
             "/capacity?connections={connections}&rooms={rooms}&members_per_room={members_per_room}\
-             &messages_per_s={messages_per_s}&after_s={after_s:.0}"
+             &messages_per_s={messages_per_s:.3}&after_s={after_s:.0}"
         )
     }
 }
@@ -57,50 +59,88 @@ pub struct Target {
 }
 
 /// What was counted while a load was on.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Used {
     /// Seconds.
     pub seconds: f64,
-    /// CPU of the server, seconds.
-    pub cpu_s: f64,
     /// CPU of this process, seconds; near `seconds` it is the generator that was measured.
     pub generator_s: f64,
-    /// Transactions.
-    pub transactions: f64,
-    /// Operations in them.
-    pub rows: f64,
     /// Messages acknowledged.
     pub acknowledged: f64,
     /// Pushes received.
     pub deliveries: f64,
+    /// What the server counted, by the names in [`COUNTERS`].
+    pub server: BTreeMap<&'static str, f64>,
 }
 
 impl Used {
+    fn combine(&mut self, other: &Used, with: impl Fn(f64, f64) -> f64) {
+        for (mine, theirs) in [
+            (&mut self.seconds, other.seconds),
+            (&mut self.generator_s, other.generator_s),
+            (&mut self.acknowledged, other.acknowledged),
+            (&mut self.deliveries, other.deliveries),
+        ] {
+            *mine = with(*mine, theirs);
+        }
+        for (name, value) in &other.server {
+            let mine = self.server.entry(name).or_default();
+            *mine = with(*mine, *value);
+        }
+    }
+
     /// Both together.
     pub fn add(&mut self, other: &Used) {
-        self.seconds += other.seconds;
-        self.cpu_s += other.cpu_s;
-        self.generator_s += other.generator_s;
-        self.transactions += other.transactions;
-        self.rows += other.rows;
-        self.acknowledged += other.acknowledged;
-        self.deliveries += other.deliveries;
+        self.combine(other, |a, b| a + b);
+    }
+
+    /// One of the server's counters, per second.
+    pub fn rate(&self, name: &str) -> f64 {
+        self.server.get(name).copied().unwrap_or(f64::NAN) / self.seconds
     }
 }
 
+/// Counters of the server that tell what a load makes it do: their names here, and the series of `/metrics` that are
+/// added up.
+pub const COUNTERS: [(&str, &[&str]); 20] = [
+    ("turns", &["veza_turns_total"]),
+    ("sleeps", &["veza_sleeps_total"]),
+    ("long_sleeps", &["veza_system_calls_total{call=\"io_uring\"}"]),
+    ("reads", &["veza_reads_total"]),
+    ("writes", &["veza_writes_total"]),
+    ("deliveries", &["veza_deliveries_total"]),
+    ("events", &["veza_events_total"]),
+    ("joins", &["veza_joins_total", "veza_resumed_rooms_total"]),
+    ("connects", &["veza_sockets_accepted_total"]),
+    ("batches", &["veza_batch_operations_count"]),
+    ("operations", &["veza_batch_operations_sum"]),
+    ("peer_messages", &["veza_peer_messages_total"]),
+    ("transactions", &["veza_store_commit_seconds_count"]),
+    ("transaction_s", &["veza_store_commit_seconds_sum"]),
+    ("loads", &["veza_store_loads_total"]),
+    ("shard_cpu_s", &["veza_pump_cpu_seconds_total"]),
+    ("store_cpu_s", &["veza_store_cpu_seconds_total"]),
+    ("cpu_s", &["process_cpu_seconds_total"]),
+    ("write_s", &["veza_pump_busy_seconds_total{phase=\"writes\"}"]),
+    ("busy_s", &["veza_pump_busy_seconds_total"]),
+];
+
 /// Of each message, as in the table of figures.
 const CONTENT_BYTES: usize = 128;
-/// From the first message of a stretch to the measured time: connections wake, batches find their size.
+/// From the first message of a turn to the measured time: connections wake, batches find their size.
 pub const WARM_UP: Duration = Duration::from_millis(1500);
-/// The longest that answers may take after the last send.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// The longest that a crowd may take to come in.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Connections that may be under way to the server at a time.
+const AT_ONCE: usize = 64;
+/// To answer the pings that have come while others talked.
+const LIVE: Duration = Duration::from_millis(20);
 
 /// People in rooms, silent until told to talk; they leave when this is dropped.
 pub struct Load {
     target: Target,
     shape: Shape,
-    tally: Rc<Tally>,
-    _people: tokio::task::JoinSet<()>,
+    flow: Flow,
 }
 
 impl Load {
@@ -108,79 +148,67 @@ impl Load {
     ///
     /// # Errors
     /// If the server cannot be reached or refuses.
-    pub async fn new(target: &Target, shape: &Shape, name: &str) -> Result<Load, String> {
+    pub fn new(target: &Target, shape: &Shape, name: &str) -> Result<Load, String> {
         let token = |who: &str| token::for_subject(&target.secret, &format!("{name} {who}"));
         let count = usize::try_from(shape.rooms).map_err(|error| error.to_string())?;
-        let rooms = make_rooms(target.addr, count, &token("owner"), &[]).await?;
-        let (tally, content): (Rc<Tally>, Rc<str>) = (Rc::default(), "x".repeat(CONTENT_BYTES).into());
-        let mut people = tokio::task::JoinSet::new();
-        for number in 0..shape.connections {
-            let room = rooms[(number % shape.rooms) as usize].id;
-            let (socket, last) = enter(target.addr, &token(&format!("member {number}")), room, 4 << 10).await?;
-            // Neighbours in time are in different rooms, in no order that batches could profit from.
-            let phase = (number as f64 * GOLDEN).fract();
-            people.spawn_local(Talker::new(socket, room, last, tally.clone(), content.clone(), phase).run());
+        let rooms = on_this_thread(make_rooms(target.addr, count, &token("owner"), &[]))?;
+        let rooms: Vec<u64> = rooms.iter().map(|room| room.id).collect();
+        let mut crowd = Crowd::new(target.addr).map_err(|error| error.to_string())?;
+        for number in 0..shape.connections as usize {
+            crowd.add(Some(&token(&format!("member {number}"))), &[rooms[number % count]]);
         }
-        Ok(Load { target: target.clone(), shape: *shape, tally, _people: people })
+        crowd.bring(0..crowd.len(), Way::Join, AT_ONCE, PATIENCE)?;
+        let flow = Flow::new(crowd, &rooms, |number| number % count, CONTENT_BYTES)?;
+        Ok(Load { target: target.clone(), shape: *shape, flow })
     }
 
-    /// Talks for so many seconds and counts; silent again afterwards. `bounds` is called at the begin and the end of the
-    /// counted time.
+    /// Answers pings.
     ///
     /// # Errors
-    /// If the server does not answer.
-    pub async fn talk(&self, seconds: f64, bounds: impl AsyncFn() -> Result<(), String>) -> Result<Used, String> {
-        let every = Duration::from_secs_f64(self.shape.connections as f64 / self.shape.messages_per_s);
-        self.offer(Some(Offer::Open(every, Instant::now())));
-        sleep(WARM_UP).await;
-        bounds().await?;
-        let (begun, before) = (Instant::now(), self.count().await?);
-        sleep(Duration::from_secs_f64(seconds)).await;
-        let after = self.count().await?;
+    /// A connection has ended, or something came that must not.
+    pub fn live(&mut self) -> Result<(), String> {
+        self.flow.live(LIVE)
+    }
+
+    /// Talks for so many seconds and counts; silent again afterwards. `bounds` is called before the first message and at
+    /// the begin and the end of the counted time.
+    ///
+    /// # Errors
+    /// If the server does not answer, or breaks a promise.
+    pub fn talk(&mut self, seconds: f64, bounds: impl Fn() -> Result<(), String>) -> Result<Used, String> {
+        let rate = self.shape.messages_per_s;
+        bounds()?;
+        self.flow.open(rate, WARM_UP)?;
+        bounds()?;
+        self.flow.reset();
+        let (begun, before) = (Instant::now(), self.count()?);
+        self.flow.open(rate, Duration::from_secs_f64(seconds))?;
+        let mut used = self.count()?;
         let took = begun.elapsed().as_secs_f64();
-        bounds().await?;
-        self.offer(None);
-        let deadline = Instant::now() + PATIENCE;
-        while self.tally.waiting.get() > 0 && Instant::now() < deadline {
-            sleep(Duration::from_millis(5)).await;
+        bounds()?;
+        used.combine(&before, |after, before| after - before);
+        Ok(Used { seconds: took, ..used })
+    }
+
+    fn count(&self) -> Result<Used, String> {
+        let numbers = Numbers::read(&self.target)?;
+        let mut server = BTreeMap::new();
+        for (name, series) in COUNTERS {
+            // A server of another version may not have it.
+            if let Ok(sum) = series.iter().map(|series| numbers.sum(series)).sum::<Result<f64, String>>() {
+                server.insert(name, sum);
+            }
         }
-        Ok(Used {
-            seconds: took,
-            cpu_s: after.cpu_s - before.cpu_s,
-            generator_s: after.generator_s - before.generator_s,
-            transactions: after.transactions - before.transactions,
-            rows: after.rows - before.rows,
-            acknowledged: after.acknowledged - before.acknowledged,
-            deliveries: after.deliveries - before.deliveries,
-        })
-    }
-
-    fn offer(&self, offer: Option<Offer>) {
-        self.tally.offer.set(offer);
-        self.tally.changed.notify_waiters();
-    }
-
-    async fn count(&self) -> Result<Used, String> {
-        let numbers = Numbers::read(&self.target).await?;
+        let generator = process::cpu_time(std::process::id()).map_err(|error| error.to_string())?;
         Ok(Used {
             seconds: 0.0,
-            cpu_s: numbers.sum("process_cpu_seconds_total")?,
-            generator_s: process::cpu_seconds(std::process::id()).map_err(|error| error.to_string())?,
-            transactions: numbers.sum("store_commit_seconds_count")?,
-            rows: numbers.sum("batch_operations_sum")?,
-            acknowledged: self.tally.acks.get() as f64,
-            deliveries: self.tally.deliveries.get() as f64,
+            generator_s: generator.as_secs_f64(),
+            acknowledged: self.flow.counts.acks as f64,
+            deliveries: self.flow.counts.deliveries as f64,
+            server,
         })
     }
-
-    /// Errors, holes, repetitions and connections lost so far.
-    pub fn faults(&self) -> u64 {
-        self.tally.violations.get() + self.tally.errors.borrow().values().sum::<u64>()
-    }
 }
-
-/// Multiples of it, modulo one, are spread evenly and in no order.
-const GOLDEN: f64 = 0.618_033_988_749_895;
 
 /// What `/metrics` says.
 pub struct Numbers(String);
@@ -190,20 +218,21 @@ impl Numbers {
     ///
     /// # Errors
     /// If it is not there.
-    pub async fn read(target: &Target) -> Result<Numbers, String> {
-        let response = http::get(target.numbers, "/metrics", None).await.map_err(|error| error.to_string())?;
+    pub fn read(target: &Target) -> Result<Numbers, String> {
+        let response = http::get_blocking(target.numbers, "/metrics").map_err(|error| error.to_string())?;
         Ok(Numbers(String::from_utf8_lossy(&response.body).into_owned()))
     }
 
-    /// All series of a name; `veza_` in front of it may be there or not.
+    /// All series of a name; with a label as `name{label="value"}`, those that have it.
     ///
     /// # Errors
     /// If there is none.
     pub fn sum(&self, name: &str) -> Result<f64, String> {
+        let (wanted, label) = name.split_once('{').unwrap_or((name, ""));
         let of = |line: &str| {
             let (series, value) = line.rsplit_once(' ')?;
-            let series = series.split('{').next()?;
-            (series.strip_prefix("veza_").unwrap_or(series) == name).then(|| value.parse::<f64>().ok())?
+            let (name, labels) = series.split_once('{').unwrap_or((series, ""));
+            (name == wanted && labels.contains(label.trim_end_matches('}'))).then(|| value.parse::<f64>().ok())?
         };
         let found: Vec<f64> = self.0.lines().filter_map(of).collect();
         if found.is_empty() { Err(format!("no {name} in /metrics")) } else { Ok(found.iter().sum()) }

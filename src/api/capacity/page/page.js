@@ -6,6 +6,7 @@ const SVG = 'http://www.w3.org/2000/svg';
 const $ = (id) => document.getElementById(id);
 const whole = new Intl.NumberFormat('en', { maximumFractionDigits: 0 });
 const fine = new Intl.NumberFormat('en', { maximumSignificantDigits: 3 });
+const thousandths = new Intl.NumberFormat('en', { maximumFractionDigits: 3 });
 
 /** A number as people read it: three digits where it is small, no fractions where it is large. */
 const number = (value) => (Math.abs(value) >= 100 ? whole : fine).format(value);
@@ -60,8 +61,8 @@ function card(name, value, note, lacking = false) {
 function drawUse({ now, limits }) {
   const of = (used, limit) => `${number(used)} of ${number(limit)}`;
   $('used').replaceChildren(
-    bar('Busiest shard', now.busiest_shard, 1, `${fine.format(now.busiest_shard)} of one core`),
-    bar('All threads', now.cores, limits.cores, `${fine.format(now.cores)} of ${number(limits.cores)} cores`),
+    bar('Busiest shard', now.busiest_shard, 1, `${thousandths.format(now.busiest_shard)} of one core`),
+    bar('All threads', now.cores, limits.cores, `${thousandths.format(now.cores)} of ${number(limits.cores)} cores`),
     bar('Memory', now.memory_bytes, limits.memory_bytes, `${bytes(now.memory_bytes)} of ${bytes(limits.memory_bytes)}`),
     bar('File descriptors', now.file_descriptors, limits.file_descriptors, of(now.file_descriptors, limits.file_descriptors)),
     bar('Database', now.rows_per_s, limits.rows_per_s, `${of(now.rows_per_s, limits.rows_per_s)} rows/s`),
@@ -73,7 +74,8 @@ function drawHeadroom({ headroom, now }) {
   const present = { connections: now.connections, sends_per_s: now.messages_per_s, deliveries_per_s: now.deliveries_per_s };
   const cards = Object.entries(names).map(([key, name]) => {
     const { more, first } = headroom[key];
-    return card(name, `+ ${number(Math.floor(more))}`, `now ${number(present[key])}; first full: ${RESOURCES[first] ?? first}`);
+    if (key === 'deliveries_per_s' && now.subscriptions === 0) return card(name, '–', 'nobody is in a room now');
+    return card(name, `+\u00a0${number(Math.floor(more))}`, `now ${number(present[key])}; first full: ${RESOURCES[first] ?? first}`);
   });
   $('headroom').replaceChildren(...cards);
 }
@@ -85,7 +87,8 @@ function chart(title, series, keys, show) {
   const total = series.reduce((sum, point) => sum + point.seconds, 0);
   const lines = names.map((key, index) => {
     let at = 0;
-    const points = series.map((point) => {
+    // From the begin of the first one on.
+    const points = [...series.slice(0, 1).map((first) => ({ ...first, seconds: 0 })), ...series].map((point) => {
       at += point.seconds;
       return `${((at / total) * 600).toFixed(1)},${(98 - (point[key] / (most || 1)) * 94).toFixed(1)}`;
     });
@@ -103,7 +106,7 @@ function chart(title, series, keys, show) {
 
 function drawSeries({ series }) {
   $('charts').replaceChildren(
-    chart('CPU, cores', series, { cores: 'all threads', busiest_shard: 'busiest shard' }, (value) => fine.format(value)),
+    chart('CPU, cores', series, { cores: 'all threads', busiest_shard: 'busiest shard' }, (value) => thousandths.format(value)),
     chart('Traffic, a second', series, { deliveries_per_s: 'deliveries', messages_per_s: 'messages' }, number),
     chart('Connections', series, { connections: 'open' }, number),
     chart('Resident memory', series, { memory_bytes: 'used' }, bytes),
@@ -168,6 +171,9 @@ function drawPlan({ plan }) {
   $('answer').replaceChildren(verdict, cards, from, element('ul', {}, ...list(plan.assumptions)));
 }
 
+/** Without what people put between groups of digits; a comma elsewhere is no such thing, and is refused. */
+const plain = (text) => text.replace(/[\s_]|,(?=\d{3}(?!\d))/g, '');
+
 async function ask(query = '') {
   const response = await fetch(`/capacity${query}`);
   const answer = await response.json();
@@ -201,7 +207,7 @@ $('pause').addEventListener('click', () => {
 $('question').addEventListener('submit', async (event) => {
   event.preventDefault();
   const form = event.currentTarget;
-  const entries = [...new FormData(form)].map(([name, value]) => [name, value.replace(/[\s,_]/g, '')]);
+  const entries = [...new FormData(form)].map(([name, value]) => [name, plain(value)]);
   for (const input of form.elements) input.removeAttribute('aria-invalid');
   try {
     const answer = await ask(`?${new URLSearchParams(entries)}`);
