@@ -64,8 +64,7 @@ async fn account(api: &Api, kind: AccountRequest, request: Request) -> Result<Re
 
 fn reply(result: CommandResult) -> Result<Response, Problem> {
     let data = result?;
-    Ok(([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")], data)
-        .into_response())
+    Ok(([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")], data).into_response())
 }
 
 fn overloaded() -> Problem {

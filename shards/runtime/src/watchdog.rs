@@ -4,8 +4,11 @@
 //! Each shard bumps its beat with every turn, and at least every half second while idle. A thread of its own compares.
 //! It counts its own ticks and not the time: a process that was stopped (SIGSTOP, a suspended machine) and goes on
 //! finds that its watchdog has slept as long as its shards. Nor is a shard to blame that wants to run and is not let:
-//! on a machine that does too much, only what it ran counts, not what it waited for a core.
+//! on a machine that does too much, only what it ran counts, not what it waited for a core. And while another thread of
+//! the process is starved so, a shard that is blocked may wait for just that thread (for the allocator's lock, say): this
+//! counts only when it has lasted long.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -15,6 +18,10 @@ use std::time::Duration;
 const TICK: Duration = Duration::from_millis(250);
 /// Time without a beat after which a shard counts as stuck.
 const STUCK: Duration = Duration::from_secs(2);
+/// Time blocked without a beat after which a shard counts as stuck, whoever is starved meanwhile.
+const BLOCKED_MAX: Duration = Duration::from_secs(30);
+/// CPU time between two looks below which a thread that wants to run counts as starved.
+const STARVED: Duration = Duration::from_millis(25);
 
 const RUNNING: u8 = 0;
 const DONE: u8 = 1;
@@ -89,6 +96,19 @@ impl Scheduled {
         let ran = Duration::from_nanos(times.split_whitespace().next()?.parse().ok()?);
         Some(Scheduled { runnable, ran })
     }
+
+    /// Of all threads of this process, by their numbers.
+    fn read_all() -> HashMap<i32, Scheduled> {
+        let Ok(tasks) = std::fs::read_dir("/proc/self/task") else { return HashMap::new() };
+        let thread = |task: std::fs::DirEntry| task.file_name().to_str()?.parse().ok();
+        let threads = tasks.filter_map(|task| thread(task.ok()?));
+        threads.filter_map(|thread| Some((thread, Scheduled::read(thread)?))).collect()
+    }
+
+    /// It wanted to run at both looks, and hardly did between them.
+    fn was_starved(self, before: Scheduled) -> bool {
+        before.runnable && self.runnable && self.ran.saturating_sub(before.ran) < STARVED
+    }
 }
 
 /// One shard as the watchdog sees it.
@@ -98,33 +118,50 @@ struct Seen {
     turns: u64,
     /// How long it has been silent, without the time that it waited for a core.
     silent: Duration,
+    /// How long it was blocked meanwhile.
+    blocked: Duration,
     /// When it was silent at the last look.
     before: Option<Scheduled>,
 }
 
 impl Seen {
-    /// Another look without a beat.
-    fn still_silent(&mut self, now: Option<Scheduled>) {
+    fn new(turns: u64) -> Seen {
+        Seen { turns, silent: Duration::ZERO, blocked: Duration::ZERO, before: None }
+    }
+
+    /// Another look without a beat; `others_starve`: it may be blocked by a thread that is not let.
+    fn still_silent(&mut self, now: Option<Scheduled>, others_starve: bool) {
         self.silent += match (self.before, now) {
             (Some(before), Some(now)) if now.runnable => now.ran.saturating_sub(before.ran).min(TICK),
+            (_, Some(now)) if !now.runnable && others_starve => Duration::ZERO,
             _ => TICK,
         };
+        if now.is_some_and(|now| !now.runnable) {
+            self.blocked += TICK;
+        }
         self.before = now;
+    }
+
+    fn is_stuck(&self) -> bool {
+        self.silent >= STUCK || self.blocked >= BLOCKED_MAX
     }
 }
 
 struct Checker {
     beats: Vec<Arc<Beat>>,
     seen: Vec<Seen>,
+    /// All threads at the last look, if a shard was silent then.
+    threads: HashMap<i32, Scheduled>,
 }
 
 impl Checker {
     fn new(beats: Vec<Arc<Beat>>) -> Checker {
-        let seen = vec![Seen { turns: u64::MAX, silent: Duration::ZERO, before: None }; beats.len()];
-        Checker { beats, seen }
+        let seen = vec![Seen::new(u64::MAX); beats.len()];
+        Checker { beats, seen, threads: HashMap::new() }
     }
 
     fn tick(&mut self) -> Option<(usize, Trouble)> {
+        let mut threads = None;
         for (index, (beat, seen)) in self.beats.iter().zip(&mut self.seen).enumerate() {
             match beat.state.load(Ordering::Acquire) {
                 DONE => continue,
@@ -133,15 +170,20 @@ impl Checker {
             }
             let turns = beat.turns.load(Ordering::Relaxed);
             if turns != seen.turns {
-                *seen = Seen { turns, silent: Duration::ZERO, before: None };
+                *seen = Seen::new(turns);
                 continue;
             }
             let thread = beat.thread.load(Ordering::Relaxed);
-            seen.still_silent(if thread == 0 { None } else { Scheduled::read(thread) });
-            if seen.silent >= STUCK {
+            let now = threads.get_or_insert_with(Scheduled::read_all);
+            let starves = |(other, now): (&i32, &Scheduled)| {
+                *other != thread && self.threads.get(other).is_some_and(|before| now.was_starved(*before))
+            };
+            seen.still_silent(now.get(&thread).copied(), now.iter().any(starves));
+            if seen.is_stuck() {
                 return Some((index, Trouble::Stuck));
             }
         }
+        self.threads = threads.unwrap_or_default();
         None
     }
 }
@@ -222,23 +264,39 @@ mod tests {
     #[test]
     fn waiting_for_a_core_is_not_being_stuck() {
         let ms = Duration::from_millis;
-        // (state at each look, CPU time between looks, whether it is stuck after 40 looks: ten seconds)
-        for (name, runnable, ran, stuck) in [
-            ("blocked", false, ms(0), true),
-            ("spinning on a core of its own", true, ms(250), true),
-            ("spinning on a third of a core", true, ms(80), true),
-            ("starved", true, ms(2), false),
-            ("never let", true, ms(0), false),
+        // (state at each look, CPU time between looks, whether others starve, whether it is stuck after so many looks)
+        for (name, runnable, ran, others_starve, looks, stuck) in [
+            ("blocked", false, ms(0), false, 8, true),
+            ("blocked, perhaps by a thread that is not let", false, ms(0), true, 100, false),
+            ("the same for half a minute", false, ms(0), true, 120, true),
+            ("spinning on a core of its own", true, ms(250), true, 40, true),
+            ("spinning on a third of a core", true, ms(80), false, 40, true),
+            ("starved", true, ms(2), true, 40, false),
+            ("never let", true, ms(0), false, 1000, false),
         ] {
-            let mut seen = Seen { turns: 0, silent: Duration::ZERO, before: None };
-            for look in 0..40 {
-                seen.still_silent(Some(Scheduled { runnable, ran: ran * look }));
+            let mut seen = Seen::new(0);
+            for look in 0..looks {
+                seen.still_silent(Some(Scheduled { runnable, ran: ran * look }), others_starve);
             }
-            assert_eq!(seen.silent >= STUCK, stuck, "{name}: {:?}", seen.silent);
+            assert_eq!(seen.is_stuck(), stuck, "{name}: {seen:?}");
         }
-        let mut seen = Seen { turns: 0, silent: Duration::ZERO, before: None };
-        (0..8).for_each(|_| seen.still_silent(None));
-        assert!(seen.silent >= STUCK, "a kernel that tells nothing");
+        let mut seen = Seen::new(0);
+        (0..8).for_each(|_| seen.still_silent(None, false));
+        assert!(seen.is_stuck(), "a kernel that tells nothing");
+    }
+
+    #[test]
+    fn who_is_starved() {
+        let at = |runnable, ran| Scheduled { runnable, ran: Duration::from_millis(ran) };
+        for (before, now, starved) in [
+            (at(true, 10), at(true, 10), true),
+            (at(true, 10), at(true, 34), true),
+            (at(true, 10), at(true, 35), false),
+            (at(false, 10), at(true, 10), false),
+            (at(true, 10), at(false, 10), false),
+        ] {
+            assert_eq!(now.was_starved(before), starved, "{before:?} {now:?}");
+        }
     }
 
     #[test]
