@@ -25,7 +25,8 @@ pub mod latency {
     pub const CONNECT: &str = "connect";
     /// From the time at which a client wanted back to the last event that it had missed.
     pub const RESUME: &str = "resume";
-    /// From the intended time of sending to the real one: what the generator itself was late.
+    /// From the intended time of sending to the real one: what the generator itself was late. (What a client could not
+    /// say in time, since its connection was lost, is not in it; its `ack` has all of the delay.)
     pub const LATE: &str = "late";
 }
 

@@ -18,7 +18,11 @@ const SMALL: [Small; 7] = [
         set: &["users=60", "rooms=12", "load.think=500ms", "workers=2"],
         shows: |run| run.workers == 2 && run.latency.contains_key(latency::DELIVERY),
     },
-    Small { name: "dm", set: &["users=40", "load.rate=100"], shows: |run| run.counts.deliveries > 0 },
+    Small {
+        name: "dm",
+        set: &["users=40", "load.rate=200", "cut.share=0.5", "cut.after=200ms", "cut.every=250ms", "cut.away=50ms"],
+        shows: |run| run.counts.deliveries > 0 && run.counts.resumes > 0,
+    },
     Small {
         name: "fanout",
         set: &["users=50", "load.rate=0", "load.in_flight=4"],

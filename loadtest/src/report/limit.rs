@@ -26,6 +26,8 @@ pub struct Plan {
     pub precision: f64,
     /// Runs, at most.
     pub steps_max: usize,
+    /// Whether somebody wants the search to end; the run that was under way does not count then.
+    pub stop: fn() -> bool,
 }
 
 /// A run at one load.
@@ -126,7 +128,11 @@ pub fn search(
             (Some(low), Some(high)) if high / low > 1.0 + plan.precision => (low * high).sqrt(),
             (Some(_), Some(_)) => break,
         };
-        let step = Step::of(factor, run(factor)?, &plan.objective);
+        let result = run(factor)?;
+        if (plan.stop)() {
+            break;
+        }
+        let step = Step::of(factor, result, &plan.objective);
         let bound = if step.held { &mut low } else { &mut high };
         *bound = Some(factor);
         steps.push(step);

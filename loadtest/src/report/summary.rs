@@ -5,6 +5,20 @@ use super::format;
 use crate::result::RunResult;
 use std::fmt::Write as _;
 
+/// Commands that were not sent although the plan wanted them: beyond this part of all, it is said.
+const UNSENT: f64 = 0.01;
+
+/// Whether the load was another one than planned, which makes figures mean something else than they seem to.
+pub fn unsent(run: &RunResult) -> Option<String> {
+    let missing = run.counts.offered.saturating_sub(run.counts.sent);
+    (missing as f64 > run.counts.offered as f64 * UNSENT).then(|| {
+        let (missing, offered) = (format::count(missing), format::count(run.counts.offered));
+        format!(
+            "{missing} of {offered} commands that the plan wanted were not sent: the load was lighter than planned."
+        )
+    })
+}
+
 /// The result in a few lines.
 pub fn summary(run: &RunResult) -> String {
     let mut text = String::new();
@@ -48,7 +62,7 @@ pub fn summary(run: &RunResult) -> String {
         let value = threshold.value.map_or_else(|| "no such value in this run".into(), format::number);
         let _ = writeln!(text, "{}: {held} ({value})", threshold.text);
     }
-    run.notes.iter().for_each(|note| text += &format!("note: {note}\n"));
+    run.notes.iter().cloned().chain(unsent(run)).for_each(|note| text += &format!("note: {note}\n"));
     text
 }
 

@@ -88,6 +88,10 @@ impl Worker {
                 self.clients[number].link = Link::Open(socket::open(stream, &head, &self.scenario));
                 self.readable(number, now);
             }
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                let answer = error.to_string();
+                self.failed = Some(format!("a client is not let in: {}", answer.lines().next().unwrap_or_default()));
+            }
             Err(error) => self.failed_to_enter(number, &error.to_string()),
         }
     }
@@ -279,6 +283,7 @@ impl Worker {
     pub fn authenticated(&mut self, number: usize, text: &str, now: u64) {
         let client = &mut self.clients[number];
         client.user_id = crate::frame::number_of(text, "\"user_id\":").unwrap_or(0);
+        self.ledger.author(client.user as u64, client.user_id);
         client.stage = Stage::CatchingUp;
         client.failures = 0;
         record(&mut self.tally.connect, now - client.began_ns);
@@ -304,7 +309,7 @@ impl Worker {
         while self.clients[number].stage == Stage::Ready
             && let Some(intended) = self.clients[number].queue.pop_front()
         {
-            self.act(number, intended);
+            self.act(number, intended, true);
         }
     }
 }

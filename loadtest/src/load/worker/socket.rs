@@ -137,7 +137,7 @@ pub fn upgrade(socket: &mut TcpStream, addr: SocketAddr, token: &str) -> io::Res
 /// Reads on in the answer to the upgrade: true once it is there whole, and is the right one.
 ///
 /// # Errors
-/// The end of the connection, or another answer.
+/// The end of the connection, or another answer; `PermissionDenied` where no repetition would help.
 pub fn read_head(socket: &mut TcpStream, head: &mut Vec<u8>) -> io::Result<bool> {
     let mut buffer = [0; 2048];
     loop {
@@ -151,6 +151,10 @@ pub fn read_head(socket: &mut TcpStream, head: &mut Vec<u8>) -> io::Result<bool>
             let text = String::from_utf8_lossy(&head[..end]);
             return match text.starts_with("HTTP/1.1 101") && text.contains(ACCEPT) {
                 true => Ok(true),
+                // Busy is 429 or 503; any other refusal stays one.
+                false if text.starts_with("HTTP/1.1 4") && !text.starts_with("HTTP/1.1 429") => {
+                    Err(io::Error::new(io::ErrorKind::PermissionDenied, text.into_owned()))
+                }
                 false => Err(io::Error::other(text.into_owned())),
             };
         }

@@ -54,13 +54,15 @@ impl Tally {
         }
     }
 
-    /// A command has been sent, so late.
-    pub fn sent(&mut self, command: &'static str, late_ns: u64, measured: bool) {
+    /// A command has been sent; so late, where that was the generator's own doing.
+    pub fn sent(&mut self, command: &'static str, late_ns: Option<u64>, measured: bool) {
         self.second.sent += 1;
         if measured {
             self.counts.sent += 1;
             count(&mut self.counts.commands, command);
-            record(&mut self.late, late_ns);
+            if let Some(late_ns) = late_ns {
+                record(&mut self.late, late_ns);
+            }
         }
     }
 
