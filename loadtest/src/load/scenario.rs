@@ -39,6 +39,9 @@ pub struct Scenario {
     pub rooms_per_user: usize,
     /// Use the public rooms that are there already (of `veza-loadtest seed`), not new ones. Default false.
     pub reuse_rooms: bool,
+    /// Clients ask for permessage-deflate, and a server of the run's own offers it. (They send plain frames, and read
+    /// compressed ones. What fills contents compresses better than what people write.) Default false.
+    pub compression: bool,
     /// New connections a second; 0: as fast as they are accepted. Default 0.
     pub connect_rate: f64,
     /// Connections that may be under way (not authenticated, or not caught up) at a time. Default 256.
@@ -205,6 +208,7 @@ impl Default for Scenario {
             sizes: Sizes::Even,
             rooms_per_user: 1,
             reuse_rooms: false,
+            compression: false,
             connect_rate: 0.0,
             connecting_max: 256,
             warmup: Span::secs(2),

@@ -70,7 +70,7 @@ impl Worker {
     pub fn connected_or_not(&mut self, number: usize) {
         let client = &mut self.clients[number];
         let Link::Connecting(mut stream) = std::mem::take(&mut client.link) else { return };
-        let sent = socket::upgrade(&mut stream, self.order.addr, &client.token);
+        let sent = socket::upgrade(&mut stream, self.order.addr, &client.token, self.scenario.compression);
         let watched = self.epoll.modify(&stream, &mut EpollEvent::new(EpollFlags::EPOLLIN, number as u64));
         client.link = Link::Upgrading(stream, Vec::new());
         if let Err(error) = sent.and(watched.map_err(io::Error::from)) {
@@ -81,7 +81,7 @@ impl Worker {
     /// The answer to the upgrade comes.
     pub fn upgraded_or_not(&mut self, number: usize, now: u64) {
         let Link::Upgrading(stream, head) = &mut self.clients[number].link else { return };
-        match socket::read_head(stream, head) {
+        match socket::read_head(stream, head, self.scenario.compression) {
             Ok(false) => {}
             Ok(true) => {
                 let Link::Upgrading(stream, head) = std::mem::take(&mut self.clients[number].link) else { return };

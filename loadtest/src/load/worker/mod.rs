@@ -5,6 +5,7 @@ mod client;
 mod connecting;
 mod course;
 mod histories;
+mod inflate;
 mod ledger;
 mod pushes;
 mod replies;
