@@ -7,7 +7,7 @@ use super::metrics::{self, Sample};
 use super::wire::{Control, DoneReport, Order, Report};
 use super::{Scenario, Target, ahead, interrupt, plan, prepare};
 use crate::process;
-use crate::result::{Cpu, FORMAT, RunResult, Second, Threshold};
+use crate::result::{FORMAT, RunResult, Second, Threshold};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -214,23 +214,38 @@ struct Outcome {
 }
 
 impl Outcome {
+    /// The usable looks at the server that are nearest to the borders of the measured time; none that tell of less than
+    /// half of it.
+    fn looks(&self, usable: fn(&Sample) -> bool) -> Option<(&Sample, &Sample)> {
+        let nearest = |at: u64| {
+            self.samples.iter().filter(|sample| usable(sample)).min_by_key(|sample| sample.at_ns.abs_diff(at))
+        };
+        let (from, to) = (nearest(self.borders.0)?, nearest(self.borders.1)?);
+        let measured = self.borders.1.saturating_sub(self.borders.0);
+        (to.at_ns > from.at_ns && to.at_ns - from.at_ns >= measured / 2).then_some((from, to))
+    }
+
     fn into_result(self, result: &mut RunResult, scenario: &Scenario) {
-        let nearest = |at: u64| self.samples.iter().min_by_key(|sample| sample.at_ns.abs_diff(at));
-        if let (Some(from), Some(to)) = (nearest(self.borders.0), nearest(self.borders.1)) {
+        if let Some((from, to)) = self.looks(|sample| sample.failure.is_none()) {
             result.server = metrics::difference(from, to);
             result.shards = metrics::shards(to);
             result.shard_busy = metrics::shard_busy(from, to);
-            result.cpu = Cpu {
-                server_s: to.values.get(metrics::CPU).map(|_| result.server[metrics::CPU]),
-                database_s: to.database_s.zip(from.database_s).map(|(to, from)| to - from),
-                generator_s: result.cpu.generator_s,
-                others_s: None,
-            };
-            let all = to.machine_s.zip(from.machine_s).map(|(to, from)| to - from);
+        }
+        if let Some((from, to)) = self.looks(|sample| sample.values.contains_key(metrics::CPU)) {
+            // The looks are not quite where the borders are.
+            let part = result.measured_s * SECOND_NS as f64 / (to.at_ns - from.at_ns) as f64;
+            let used = |of: fn(&Sample) -> Option<f64>| Some((of(to)? - of(from)?) * part);
+            result.cpu.server_s = used(|sample| sample.values.get(metrics::CPU).copied());
+            result.cpu.database_s = used(|sample| sample.database_s);
             let ours = [result.cpu.server_s, result.cpu.database_s, Some(result.cpu.generator_s)];
-            result.cpu.others_s = all.map(|all| (all - ours.into_iter().flatten().sum::<f64>()).max(0.0));
+            let ours: f64 = ours.into_iter().flatten().sum();
+            result.cpu.others_s = used(|sample| sample.machine_s).map(|all| (all - ours).max(0.0));
             note_of_others(result);
-            result.notes.extend(to.failure.iter().map(|reason| format!("/metrics cannot be read: {reason}")));
+        }
+        let failures: Vec<&String> = self.samples.iter().filter_map(|sample| sample.failure.as_ref()).collect();
+        if let Some(last) = failures.last() {
+            let (failed, all) = (failures.len(), self.samples.len());
+            result.notes.push(format!("/metrics could not be read {failed} of {all} times, the last time: {last}"));
         }
         result.series = self.series;
         growth(result, scenario);

@@ -167,6 +167,11 @@ impl Limits {
         if generator {
             limits.notes.push("The load generator was at its end: the server's limit lies higher than the figures say. More workers (--set workers=N) or another machine for the load would tell.".into());
         }
+        for (sweep, step) in limits.sweeps.iter().filter_map(|sweep| Some((sweep, sweep.broken()?))) {
+            let told =
+                |note: &String| format!("{} shards, ×{:.2}, the least that broke: {note}", sweep.shards, step.factor);
+            limits.notes.extend(step.run.notes.iter().map(told));
+        }
         if limits.sweeps.iter().any(|sweep| sweep.broken().is_none()) {
             limits.notes.push("The objective never broke within the steps allowed (--steps, --first): the limit lies beyond the greatest load.".into());
         }

@@ -5,8 +5,8 @@ use crate::report::assert::value;
 use crate::report::format::{bytes, count, counted, number, time};
 use crate::report::html::{self, Cell};
 use crate::report::plot::{Axis, Look, Plot, Scale, Series};
-use crate::report::summary::unsent;
-use crate::result::{RunResult, Second, Threshold};
+use crate::report::summary::{measured, unsent};
+use crate::result::{RunResult, Second};
 
 const RATE: Axis = Axis { label: "Per second", scale: Scale::FromZero, words: number };
 const CORES: Axis = Axis { label: "Cores", scale: Scale::FromZero, words: number };
@@ -168,14 +168,6 @@ fn look_of(name: &str) -> (u8, Look) {
         "resume" => (4, Look::Solid),
         _ => (4, Look::Dashed),
     }
-}
-
-/// What was measured, in the unit of the threshold's text.
-fn measured(threshold: &Threshold) -> String {
-    let Some(value) = threshold.value else { return "no such value in this run".into() };
-    let bound = threshold.text.rsplit(['<', '>', '=']).next().unwrap_or_default();
-    let unit = bound.trim().trim_start_matches(|c: char| c.is_ascii_digit() || "+-._".contains(c)).trim();
-    format!("{} {}", number(value), if unit == "us" { "µs" } else { unit }).trim_end().to_owned()
 }
 
 /// What a latency is from and to.
