@@ -30,7 +30,7 @@ pub struct Place {
 /// What is made of the result.
 #[derive(Args)]
 pub struct Output {
-    /// Writes the result, for `compare` and `report`
+    /// Writes the result as JSON
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
     /// Writes a page with plots of it
