@@ -129,7 +129,7 @@ impl Default for Limits {
             journal_ops_per_user_max: 4096,
             batch_ops_max: 1024,
             batch_bytes_max: 1 << 20,
-            lanes: 2,
+            lanes: 1,
             gather_behind: 8,
             gather_us: 2000,
             gather_ops: 64,
