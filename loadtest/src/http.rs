@@ -79,8 +79,13 @@ fn head(method: &str, addr: SocketAddr, path: &str, token: Option<&str>, length:
 
 /// GET without waiting on a runtime, for starting servers.
 pub fn get_blocking(addr: SocketAddr, path: &str) -> io::Result<Response> {
-    let mut stream = std::net::TcpStream::connect_timeout(&addr, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    get_within(addr, path, PATIENCE)
+}
+
+/// The same, for callers to whom a late answer is none.
+pub fn get_within(addr: SocketAddr, path: &str, patience: Duration) -> io::Result<Response> {
+    let mut stream = std::net::TcpStream::connect_timeout(&addr, patience)?;
+    stream.set_read_timeout(Some(patience))?;
     stream.write_all(head("GET", addr, path, None, 0).as_bytes())?;
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes)?;

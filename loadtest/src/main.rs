@@ -7,8 +7,11 @@ use clap::{Parser, Subcommand, ValueEnum};
 use std::process::ExitCode;
 use veza_loadtest::fault::Store;
 
+const EXIT: &str =
+    "Exit status: 0 if all guarantees and bounds held, 1 if one did not, 2 if there was no run to judge.";
+
 #[derive(Parser)]
-#[command(name = "veza-loadtest", about = "Load and fault figures of the chat server", version)]
+#[command(name = "veza-loadtest", about = "Load and fault figures of the chat server", version, after_help = EXIT)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

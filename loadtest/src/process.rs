@@ -35,6 +35,14 @@ fn status_kib(pid: u32, key: &str) -> io::Result<u64> {
     line.trim().trim_end_matches(" kB").parse().map_err(|_| io::ErrorKind::InvalidData.into())
 }
 
+/// Whether a process is no more, or only waits for its parent to notice.
+pub fn ended(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
+    stat.map_or(true, |stat| {
+        stat.rsplit_once(')').is_none_or(|(_, fields)| fields.trim_start().starts_with(['Z', 'X']))
+    })
+}
+
 /// How many cores this thread may run on.
 pub fn cores() -> usize {
     let set = sched_getaffinity(Pid::from_raw(0)).unwrap_or_default();
@@ -75,6 +83,11 @@ mod tests {
         let exactly = cpu_time(me).expect("its clock");
         while cpu_seconds(me).expect("stat") < before + 0.02 {}
         assert!(cpu_time(me).expect("its clock") > exactly);
+        let mut child = Command::new("true").spawn().expect("true runs");
+        assert!(!ended(me));
+        while !ended(child.id()) {}
+        child.wait().expect("our child");
+        assert!(ended(child.id()));
         assert!(rss_bytes(me).expect("status") > 1 << 20);
         let all = cores();
         assert_eq!(on_core(0, cores).expect("core 0 exists"), 1);

@@ -25,7 +25,8 @@ pub mod latency {
     pub const CONNECT: &str = "connect";
     /// From the time at which a client wanted back to the last event that it had missed.
     pub const RESUME: &str = "resume";
-    /// From the intended time of sending to the real one: what the generator itself was late.
+    /// From the intended time of sending to the real one: what the generator itself was late. (What a client could not
+    /// say in time, since its connection was lost, is not in it; its `ack` has all of the delay.)
     pub const LATE: &str = "late";
 }
 
@@ -104,6 +105,29 @@ pub struct Counts {
     pub commands: BTreeMap<String, u64>,
 }
 
+impl Counts {
+    /// Adds what another worker has counted.
+    pub fn add(&mut self, other: &Counts) {
+        self.offered += other.offered;
+        self.sent += other.sent;
+        self.acknowledged += other.acknowledged;
+        self.deliveries += other.deliveries;
+        self.received_bytes += other.received_bytes;
+        self.sent_bytes += other.sent_bytes;
+        self.connects += other.connects;
+        self.disconnects += other.disconnects;
+        self.resumes += other.resumes;
+        let named = [
+            (&mut self.errors, &other.errors),
+            (&mut self.closes, &other.closes),
+            (&mut self.commands, &other.commands),
+        ];
+        for (to, from) in named {
+            from.iter().for_each(|(name, count)| *to.entry(name.clone()).or_default() += count);
+        }
+    }
+}
+
 /// One second.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Second {
@@ -139,6 +163,18 @@ pub struct Second {
     pub server_rss_bytes: Option<u64>,
     /// Operations in the server's journals.
     pub journal_operations: Option<u64>,
+}
+
+impl Second {
+    /// Adds what another worker has counted in the same second.
+    pub fn add(&mut self, other: &Second) {
+        self.connections += other.connections;
+        self.sent += other.sent;
+        self.acknowledged += other.acknowledged;
+        self.deliveries += other.deliveries;
+        self.errors += other.errors;
+        self.in_flight += other.in_flight;
+    }
 }
 
 /// CPU seconds in the measured time. The generator's stands beside the server's, so that nobody takes one for the other.
@@ -179,10 +215,24 @@ pub fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, LATENCY_MAX_US, 3).expect("constant bounds")
 }
 
+/// A histogram as text (V2, base64).
+pub fn encode(of: &Histogram<u64>) -> String {
+    let mut bytes = Vec::new();
+    V2Serializer::new().serialize(of, &mut bytes).expect("a Vec takes everything");
+    STANDARD.encode(bytes)
+}
+
+/// A histogram from its text.
+///
+/// # Errors
+/// If the text is no histogram.
+pub fn decode(text: &str) -> Result<Histogram<u64>, String> {
+    let bytes = STANDARD.decode(text).map_err(|error| error.to_string())?;
+    Deserializer::new().deserialize(&mut bytes.as_slice()).map_err(|error| error.to_string())
+}
+
 impl From<&Histogram<u64>> for Latency {
     fn from(of: &Histogram<u64>) -> Latency {
-        let mut bytes = Vec::new();
-        V2Serializer::new().serialize(of, &mut bytes).expect("a Vec takes everything");
         Latency {
             count: of.len(),
             p50_us: of.value_at_quantile(0.5),
@@ -190,7 +240,7 @@ impl From<&Histogram<u64>> for Latency {
             p99_us: of.value_at_quantile(0.99),
             p999_us: of.value_at_quantile(0.999),
             max_us: of.max(),
-            histogram: STANDARD.encode(bytes),
+            histogram: encode(of),
         }
     }
 }
@@ -201,8 +251,7 @@ impl Latency {
     /// # Errors
     /// If the text is no histogram.
     pub fn decode(&self) -> Result<Histogram<u64>, String> {
-        let bytes = STANDARD.decode(&self.histogram).map_err(|error| error.to_string())?;
-        Deserializer::new().deserialize(&mut bytes.as_slice()).map_err(|error| error.to_string())
+        decode(&self.histogram)
     }
 }
 

@@ -80,7 +80,7 @@ fn a_saved_result_is_judged_and_drawn_again() {
     let a = place.result("a.json", 1_000);
     let cases = [
         ("ack.p99<2ms", 0, "ack.p99<2ms: holds"),
-        ("ack.p99<500us", 1, "ack.p99<500us: DOES NOT HOLD (1,000)"),
+        ("ack.p99<500us", 1, "ack.p99<500us: DOES NOT HOLD (1,000 µs)"),
         ("ack.p95<2ms", 2, "`ack.p95` is no name; did you mean ack.p9"),
     ];
     for (assertion, status, part) in cases {

@@ -18,11 +18,19 @@ const SMALL: [Small; 7] = [
         set: &["users=60", "rooms=12", "load.think=500ms", "workers=2"],
         shows: |run| run.workers == 2 && run.latency.contains_key(latency::DELIVERY),
     },
-    Small { name: "dm", set: &["users=40", "load.rate=100"], shows: |run| run.counts.deliveries > 0 },
+    Small {
+        name: "dm",
+        set: &["users=40", "load.rate=200", "cut.share=0.5", "cut.after=200ms", "cut.every=250ms", "cut.away=50ms"],
+        shows: |run| run.counts.deliveries > 0 && run.counts.resumes > 0,
+    },
     Small {
         name: "fanout",
-        set: &["users=50", "load.rate=0", "load.in_flight=4"],
-        shows: |run| run.counts.deliveries > 40 * run.counts.acknowledged,
+        set: &["users=50", "load.rate=0", "load.in_flight=4", "load.bytes=1000", "compression=true"],
+        // Less on the wire than the content has.
+        shows: |run| {
+            run.counts.deliveries > 40 * run.counts.acknowledged
+                && run.counts.received_bytes < 600 * run.counts.deliveries
+        },
     },
     Small {
         name: "storm",

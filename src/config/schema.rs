@@ -58,7 +58,7 @@ section! {
         max_connections: u16 = 10, in 1..=1000;
         /// Batches that each shard may have under way at once, each of other rooms. PostgreSQL has so many connections
         /// that write (on more than four cores more), each for the batches of several shards; SQLite has one.
-        write_lanes: u16 = 2, in 1..=64;
+        write_lanes: u16 = 1, in 1..=64;
         /// Time that a command waits for the database before it is answered STORE_UNAVAILABLE.
         query_timeout: Duration = Duration::from_secs(5), in 100..=5 * M;
         /// Time that a starting server waits for another one to let go of its database, directory and port.

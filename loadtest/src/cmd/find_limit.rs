@@ -1,64 +1,47 @@
 //! `find-limit`: the load at which an objective breaks, and what ran out there.
 
-use super::run::scenario;
-use crate::StoreName;
+use super::place::{Output, Place};
 use clap::Args;
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use veza_loadtest::load::{self, Own, Scenario, Target};
+use veza_loadtest::load::{self, Own, Scenario, Target, interrupt};
 use veza_loadtest::report::limit::{Limits, Plan, Sweep, search, watch};
 use veza_loadtest::report::resources::Machine;
-use veza_loadtest::report::{Assertion, Progress, write_limits_html, write_limits_json};
+use veza_loadtest::report::{Assertion, write_limits_html, write_limits_json};
 
 /// Arguments of `find-limit`.
 #[derive(Args)]
 pub struct Arguments {
-    /// A scenario's name, or a TOML file
-    #[arg(default_value = "chat")]
+    /// A scenario's name (see run), or a TOML file
+    #[arg(default_value = SCENARIO)]
     scenario: String,
-    /// Overrides a field, as load.rate=500
-    #[arg(long, value_name = "FIELD=VALUE")]
-    set: Vec<String>,
-    /// A server that runs already
-    #[arg(long, value_name = "HOST:PORT", requires = "secret")]
-    addr: Option<SocketAddr>,
-    /// Its security.jwt_secret
-    #[arg(long)]
-    secret: Option<String>,
-    /// Where it serves /metrics, if it has a second address for that
-    #[arg(long, value_name = "HOST:PORT", requires = "addr")]
-    metrics_addr: Option<SocketAddr>,
-    /// The store of servers of its own
-    #[arg(long, value_enum, default_value = "sqlite", conflicts_with = "addr")]
-    store: StoreName,
+    #[command(flatten)]
+    place: Place,
     /// Counts of shards, as 1,2,4: a server of its own for each, and the scalability law over all
     #[arg(long, value_delimiter = ',', conflicts_with = "addr", value_parser = clap::value_parser!(u32).range(1..))]
     shards: Vec<u32>,
-    /// What must hold, in place of 'ack.p99<=50ms' and 'errors==0'
+    /// What must hold, in place of 'ack.p99<=50ms' and 'errors==0'; may be given often
     #[arg(long, value_name = "EXPRESSION")]
     objective: Vec<Assertion>,
     /// The first load, as a factor of the scenario's
-    #[arg(long, default_value_t = 1.0, value_parser = above::<0>)]
+    #[arg(long, default_value_t = FIRST, value_parser = above::<0>)]
     first: f64,
     /// From step to step
-    #[arg(long, default_value_t = 1.5, value_parser = above::<1>)]
+    #[arg(long, default_value_t = GROW, value_parser = above::<1>)]
     grow: f64,
     /// How exactly the limit is to be known, as a part of it
-    #[arg(long, default_value_t = 0.1, value_parser = above::<0>)]
+    #[arg(long, default_value_t = PRECISION, value_parser = above::<0>)]
     precision: f64,
     /// Runs for each count of shards, at most
-    #[arg(long, default_value_t = 16)]
-    steps: usize,
-    /// Writes the result
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    /// Writes a page
-    #[arg(long, value_name = "FILE")]
-    html: Option<PathBuf>,
-    /// Prints no progress
-    #[arg(long)]
-    quiet: bool,
+    #[arg(long, default_value_t = STEPS, value_parser = clap::value_parser!(u32).range(1..))]
+    steps: u32,
+    #[command(flatten)]
+    output: Output,
 }
+
+const SCENARIO: &str = "chat";
+const FIRST: f64 = 1.0;
+const GROW: f64 = 1.5;
+const PRECISION: f64 = 0.1;
+const STEPS: u32 = 16;
 
 fn above<const BOUND: u32>(text: &str) -> Result<f64, String> {
     let number: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
@@ -66,8 +49,23 @@ fn above<const BOUND: u32>(text: &str) -> Result<f64, String> {
 }
 
 impl Arguments {
+    /// With what `run` was told, and the defaults.
+    pub fn named(place: Place, output: Output, shards: Option<u32>, objective: Vec<Assertion>) -> Arguments {
+        Arguments {
+            scenario: SCENARIO.into(),
+            place,
+            shards: shards.into_iter().collect(),
+            objective,
+            first: FIRST,
+            grow: GROW,
+            precision: PRECISION,
+            steps: STEPS,
+            output,
+        }
+    }
+
     pub fn run(mut self) -> Result<bool, String> {
-        let scenario = scenario(&self.scenario, &self.set)?;
+        let scenario = self.place.scenario(&self.scenario)?;
         if scenario.rate() == 0.0 && scenario.load.in_flight == 0 {
             return Err(format!("{} has no load to raise", scenario.name));
         }
@@ -76,29 +74,32 @@ impl Arguments {
         }
         let machine = Machine::here();
         let mut sweeps = Vec::new();
-        if let (Some(addr), Some(secret)) = (self.addr, &self.secret) {
-            let target = Target { metrics_addr: self.metrics_addr.unwrap_or(addr), ..Target::new(addr, secret) };
+        interrupt::take_over()?;
+        if let Some(target) = self.place.target() {
             sweeps.push(self.sweep(&scenario, &target, &machine)?);
         } else {
             let counts: Vec<Option<u32>> =
                 if self.shards.is_empty() { vec![None] } else { self.shards.iter().copied().map(Some).collect() };
-            for shards in counts {
-                let own = Own::start(self.store.into(), &scenario, shards);
+            for shards in counts.into_iter().take_while(|_| !interrupt::asked()) {
+                let own = Own::start(self.place.store.into(), &scenario, shards);
                 let mut sweep = self.sweep(&scenario, &own.target, &machine)?;
                 sweep.shards = shards.unwrap_or(sweep.shards);
                 sweeps.push(sweep);
             }
         }
         let mut limits = Limits::of(&scenario.name, &self.objective, machine, sweeps);
-        if self.addr.is_some_and(|addr| !addr.ip().is_loopback()) {
+        if interrupt::asked() {
+            limits.notes.push("The search was interrupted: there may be less of it than was asked for.".into());
+        }
+        if self.place.addr.is_some_and(|addr| !addr.ip().is_loopback()) {
             let note = "The server ran on another machine: what is said of all cores and of memory is held against this one's.";
             limits.notes.push(note.into());
         }
         print!("{}", limits.text());
-        if let Some(path) = &self.json {
+        if let Some(path) = &self.output.json {
             write_limits_json(&limits, path)?;
         }
-        if let Some(path) = &self.html {
+        if let Some(path) = &self.output.html {
             write_limits_html(&limits, path)?;
         }
         Ok(limits.found())
@@ -110,13 +111,12 @@ impl Arguments {
             first: self.first,
             grow: self.grow,
             precision: self.precision,
-            steps_max: self.steps,
+            steps_max: self.steps as usize,
+            stop: interrupt::asked,
         };
         search(&plan, machine, &mut |factor| {
             let scaled = scenario.scaled(factor);
-            let total = (scaled.warmup.0 + scaled.duration.0).as_secs_f64();
-            let name = format!("{} ×{factor:.2}", scenario.name);
-            let mut progress = (!self.quiet).then(|| Progress::new(&name, Some(total)));
+            let mut progress = self.output.progress(&format!("{} ×{factor:.2}", scenario.name), &scaled);
             let run = load::run(&scaled, target, &mut |second| {
                 if let Some(progress) = &mut progress {
                     progress.second(second);

@@ -9,6 +9,7 @@ pub mod fault;
 pub mod find_limit;
 pub mod idle;
 pub mod pages;
+pub mod place;
 pub mod report;
 pub mod resume;
 pub mod run;

@@ -93,7 +93,8 @@ fn connect(addr: SocketAddr, token: &str) -> Result<WebSocket<TcpStream>, Failur
         Ok((socket, _)) => Ok(socket),
         // Full, or not ready yet.
         Err(HandshakeError::Failure(Error::Http(answer))) if answer.status() != 503 => {
-            Err(Failure::Refused(format!("{addr} does not let us in: {}", answer.status())))
+            let hint = if answer.status() == 401 { " (is it the server's security.jwt_secret?)" } else { "" };
+            Err(Failure::Refused(format!("{addr} does not let us in: {}{hint}", answer.status())))
         }
         Err(error) => Err(Failure::Connection(format!("{addr}: {error}"))),
     }

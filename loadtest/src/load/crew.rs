@@ -5,6 +5,7 @@ use super::worker;
 use serde::Serialize;
 use std::io::{BufRead as _, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::Sender;
 use std::thread;
@@ -75,7 +76,8 @@ type Started = (Box<dyn Read + Send>, Worker);
 
 fn in_process(program: &std::path::Path) -> Result<Started, String> {
     let mut command = Command::new(program);
-    command.arg(SUBCOMMAND).stdin(Stdio::piped()).stdout(Stdio::piped());
+    // In a group of its own: Ctrl-C is the coordinator's affair. It ends with its input, however that ends.
+    command.arg(SUBCOMMAND).stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
     let mut child = command.spawn().map_err(|error| format!("{}: {error}", program.display()))?;
     let (to, from) = (child.stdin.take().expect("piped"), child.stdout.take().expect("piped"));
     Ok((Box::new(from), Worker { to: Box::new(to), child: Some(child) }))

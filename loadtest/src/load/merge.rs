@@ -3,31 +3,20 @@
 use super::clock::SECOND_NS;
 use super::metrics::{self, Sample};
 use super::wire::{DoneReport, SecondReport};
-use crate::result::{Counts, Latency, RunResult, Second, histogram};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use crate::result::{self, Latency, RunResult, Second, histogram};
 use hdrhistogram::Histogram;
-use hdrhistogram::serialization::{Deserializer, Serializer as _, V2Serializer};
 use std::collections::BTreeMap;
 
 /// A histogram as text; nothing for one without values.
 pub fn encode(of: &Histogram<u64>) -> String {
-    if of.is_empty() {
-        return String::new();
-    }
-    let mut bytes = Vec::new();
-    V2Serializer::new().serialize(of, &mut bytes).expect("a Vec takes everything");
-    STANDARD.encode(bytes)
+    if of.is_empty() { String::new() } else { result::encode(of) }
 }
 
 fn add(to: &mut Histogram<u64>, text: &str) -> Result<(), String> {
-    if text.is_empty() {
-        return Ok(());
+    match text {
+        "" => Ok(()),
+        text => to.add(result::decode(text)?).map_err(|error| error.to_string()),
     }
-    let bytes = STANDARD.decode(text).map_err(|error| error.to_string())?;
-    let of: Histogram<u64> =
-        Deserializer::new().deserialize(&mut bytes.as_slice()).map_err(|error| error.to_string())?;
-    to.add(of).map_err(|error| error.to_string())
 }
 
 /// A second as far as it is known.
@@ -72,12 +61,7 @@ impl Seconds {
             delivery: histogram(),
         });
         let second = &mut partial.second;
-        second.connections += report.connections;
-        second.sent += report.sent;
-        second.acknowledged += report.acknowledged;
-        second.deliveries += report.deliveries;
-        second.errors += report.errors;
-        second.in_flight += report.in_flight;
+        second.add(&report.counted);
         second.generator_cores += report.cpu_ns.saturating_sub(self.cpu_ns[worker]) as f64 / SECOND_NS as f64;
         self.cpu_ns[worker] = report.cpu_ns;
         partial.workers += 1;
@@ -102,6 +86,10 @@ impl Seconds {
             (delivery.value_at_quantile(0.5), delivery.value_at_quantile(0.99));
         let begin = self.borders.0 + self.next * SECOND_NS;
         look(&mut second, &self.samples, begin);
+        // Until the answer about this second is there, the newest one stands in.
+        if let (None, Some(last)) = (second.server_rss_bytes, self.samples.last()) {
+            look(&mut second, &self.samples, last.at_ns.saturating_sub(SECOND_NS));
+        }
         self.next += 1;
         self.whole.push(second);
         self.whole.last()
@@ -117,19 +105,17 @@ impl Seconds {
     }
 }
 
-/// What the server said about the second that begins there.
+/// What the server said about the second that begins there; nothing where it said nothing then.
 fn look(second: &mut Second, samples: &[Sample], begin: u64) {
-    let near =
-        |at: u64| samples.iter().filter(|s| s.at_ns.abs_diff(at) < SECOND_NS / 2).min_by_key(|s| s.at_ns.abs_diff(at));
-    let (from, to) = (near(begin), near(begin + SECOND_NS));
-    // Until the last answer is there, the newest one stands in.
-    let Some(last) = to.or(samples.last()) else { return };
-    second.server_rss_bytes = last.values.get(metrics::RSS).map(|bytes| *bytes as u64);
-    second.journal_operations = last.values.get(metrics::JOURNAL).map(|count| *count as u64);
-    let pair = from.zip(to).or_else(|| samples.last_chunk().map(|[from, to]: &[Sample; 2]| (from, to)));
-    let Some((from, to)) = pair.filter(|(from, to)| to.at_ns > from.at_ns) else { return };
-    let cpu = from.values.get(metrics::CPU).zip(to.values.get(metrics::CPU));
-    second.server_cores = cpu.map(|(a, b)| (b - a) * 1e9 / (to.at_ns - from.at_ns) as f64);
+    let near = |at: u64, name: &str| {
+        let usable = samples.iter().filter(|s| s.at_ns.abs_diff(at) < SECOND_NS / 2 && s.values.contains_key(name));
+        usable.min_by_key(|s| s.at_ns.abs_diff(at)).map(|s| (s.at_ns, s.values[name]))
+    };
+    let end = begin + SECOND_NS;
+    second.server_rss_bytes = near(end, metrics::RSS).map(|(_, bytes)| bytes as u64);
+    second.journal_operations = near(end, metrics::JOURNAL).map(|(_, count)| count as u64);
+    let cpu = near(begin, metrics::CPU).zip(near(end, metrics::CPU)).filter(|(from, to)| to.0 > from.0);
+    second.server_cores = cpu.map(|(from, to)| (to.1 - from.1) * 1e9 / (to.0 - from.0) as f64);
 }
 
 /// The ends of all workers as one.
@@ -144,7 +130,7 @@ pub fn merge_done(result: &mut RunResult, done: &[DoneReport]) -> Result<(), Str
         result.cpu.generator_s += report.cpu_ns as f64 / 1e9;
         result.violations.merge(report.violations.clone());
         result.notes.extend(report.notes.iter().cloned());
-        sum(&mut result.counts, &report.counts);
+        result.counts.add(&report.counts);
         for (name, text) in &report.latency {
             add(latency.entry(name).or_insert_with(histogram), text)?;
         }
@@ -152,23 +138,4 @@ pub fn merge_done(result: &mut RunResult, done: &[DoneReport]) -> Result<(), Str
     let some = latency.into_iter().filter(|(_, of)| !of.is_empty());
     result.latency = some.map(|(name, of)| (name.to_owned(), Latency::from(&of))).collect();
     Ok(())
-}
-
-fn sum(to: &mut Counts, from: &Counts) {
-    to.offered += from.offered;
-    to.sent += from.sent;
-    to.acknowledged += from.acknowledged;
-    to.deliveries += from.deliveries;
-    to.received_bytes += from.received_bytes;
-    to.sent_bytes += from.sent_bytes;
-    to.connects += from.connects;
-    to.disconnects += from.disconnects;
-    to.resumes += from.resumes;
-    for (to, from) in
-        [(&mut to.errors, &from.errors), (&mut to.closes, &from.closes), (&mut to.commands, &from.commands)]
-    {
-        for (name, count) in from {
-            *to.entry(name.clone()).or_default() += count;
-        }
-    }
 }

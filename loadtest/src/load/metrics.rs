@@ -5,7 +5,10 @@ use crate::{http, process};
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
+use std::time::Duration;
 
+/// The longest that an answer may take: a later one would be taken for what was so long before.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// CPU of the server, seconds.
 pub const CPU: &str = "process_cpu_seconds_total";
 /// Its resident memory.
@@ -34,28 +37,27 @@ pub struct Sample {
     pub failure: Option<String>,
 }
 
-/// Looks at everything that can be seen. The kernel's account of CPU and memory stands in where `/metrics` is absent.
+/// Looks at everything that can be seen. Where the server runs here, CPU and memory are the kernel's account, which does not
+/// wait for a server that is busy.
 pub fn sample(target: &Target) -> Sample {
     let mut sample = Sample { at_ns: super::clock::now_ns(), ..Sample::default() };
+    let mut own = BTreeMap::new();
+    if let Some(pid) = target.pid {
+        sample.machine_s = fs::read_to_string("/proc/stat").ok().and_then(|stat| machine_cpu_seconds(&stat));
+        own.extend(process::cpu_time(pid).ok().map(|time| (CPU.to_owned(), time.as_secs_f64())));
+        own.extend(process::rss_bytes(pid).ok().map(|bytes| (RSS.to_owned(), bytes as f64)));
+    }
+    sample.database_s = target.database_pid.and_then(family_cpu_seconds);
     match scrape(target.metrics_addr) {
         Ok(text) => parse(&text, &mut sample),
         Err(reason) => sample.failure = Some(reason),
     }
-    if let Some(pid) = target.pid {
-        sample.machine_s = fs::read_to_string("/proc/stat").ok().and_then(|stat| machine_cpu_seconds(&stat));
-        let own = [(CPU, process::cpu_seconds(pid)), (RSS, process::rss_bytes(pid).map(|bytes| bytes as f64))];
-        for (name, value) in own {
-            if let (Ok(value), None) = (value, sample.values.get(name)) {
-                sample.values.insert(name.to_owned(), value);
-            }
-        }
-    }
-    sample.database_s = target.database_pid.and_then(family_cpu_seconds);
+    sample.values.append(&mut own);
     sample
 }
 
 fn scrape(addr: SocketAddr) -> Result<String, String> {
-    let response = http::get_blocking(addr, "/metrics").map_err(|error| error.to_string())?;
+    let response = http::get_within(addr, "/metrics", PATIENCE).map_err(|error| error.to_string())?;
     if response.status != 200 {
         return Err(format!("status {}", response.status));
     }

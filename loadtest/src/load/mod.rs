@@ -4,9 +4,11 @@
 //! plan and merges what they report each second. Times of different workers are compared by CLOCK_MONOTONIC, which all
 //! processes of one machine share; all workers therefore run on one machine. The server may be another one.
 
+mod ahead;
 mod call;
 mod clock;
 mod crew;
+pub mod interrupt;
 mod merge;
 mod metrics;
 mod own;

@@ -21,6 +21,9 @@ impl Own {
     pub fn start(store: Store, scenario: &Scenario, shards: Option<u32>) -> Own {
         let options = Options::unlimited().and(&[("limits.max_members_per_room", "1000000")]);
         let mut options = options.and(&[("limits.handshakes", "100000"), ("server.shards", "0")]);
+        if scenario.compression {
+            options = options.and(&[("server.compression", "true")]);
+        }
         options.settings.extend(scenario.server.clone());
         if let Some(shards) = shards {
             options.settings.push(("server.shards".into(), shards.to_string()));

@@ -2,8 +2,8 @@
 
 use super::scenario::{Kind, Scenario, Sizes};
 
-/// File descriptors that a worker leaves to everything but connections.
-const SPARE_FDS: u64 = 256;
+/// File descriptors that a worker, or a server, needs for everything but connections.
+pub const SPARE_FDS: u64 = 256;
 /// Deliveries a second that one core of a generator takes without becoming what is measured.
 const DELIVERIES_PER_WORKER: f64 = 250_000.0;
 

@@ -5,9 +5,9 @@ use super::crew::Crew;
 use super::merge::{Seconds, merge_done};
 use super::metrics::{self, Sample};
 use super::wire::{Control, DoneReport, Order, Report};
-use super::{Scenario, Target, plan, prepare};
-use crate::result::{Cpu, FORMAT, RunResult, Second, Threshold};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use super::{Scenario, Target, ahead, interrupt, plan, prepare};
+use crate::process;
+use crate::result::{FORMAT, RunResult, Second, Threshold};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,8 +31,9 @@ pub(super) fn run(
     on_second: &mut dyn FnMut(&Second) -> ControlFlow<()>,
 ) -> Result<RunResult, String> {
     let started_at = wall_clock();
-    let fds = raise_fds()?;
-    let workers = plan::workers(scenario, fds, crate::process::cores());
+    ahead::reach(target)?;
+    let fds = ahead::descriptors(scenario, target)?;
+    let workers = plan::workers(scenario, fds, process::cores());
     let run = format!("{:06x}", (now_ns() / 1000) & 0xff_ffff);
     let rooms = prepare::rooms(scenario, target, &run)?;
     let orders: Vec<Order> =
@@ -60,19 +61,16 @@ pub(super) fn run(
     merge_done(&mut result, &done)?;
     notes_of_workers(&mut result, &done);
     outcome.into_result(&mut result, scenario);
+    if interrupt::asked() {
+        let planned = scenario.duration.0.as_secs_f64();
+        result.notes.push(format!("interrupted after {:.0} of {planned:.0} measured seconds", result.measured_s));
+    }
     Ok(result)
 }
 
 fn order(scenario: &Scenario, target: &Target, run: &str, worker: usize, workers: usize, rooms: &[u64]) -> Order {
     let (addr, secret) = (target.addr, target.secret.clone());
     Order { scenario: scenario.clone(), addr, secret, run: run.to_owned(), worker, workers, rooms: rooms.to_vec() }
-}
-
-/// As many descriptors as this process, and with it its workers, may have.
-fn raise_fds() -> Result<u64, String> {
-    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(|error| error.to_string())?;
-    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map_err(|error| error.to_string())?;
-    Ok(hard)
 }
 
 /// A run under way.
@@ -160,11 +158,15 @@ impl Course<'_> {
                 (worker, Report::Second(second)) => seconds.add(worker, &second)?,
                 (worker, other) => return Err(format!("worker {worker}: {other:?} under load")),
             }
+            if self.target.pid.is_some_and(process::ended) {
+                return Err("the server has ended in the midst of the run".into());
+            }
             while let Ok(sample) = samples.try_recv() {
                 seconds.sample(sample);
             }
             while let Some(second) = seconds.next_whole() {
-                if on_second(second).is_break() && stopped.is_none() {
+                let over = on_second(second).is_break() || interrupt::asked();
+                if over && stopped.is_none() {
                     stopped = Some(now_ns());
                     crew.tell_all(&Control::Stop)?;
                 }
@@ -212,23 +214,38 @@ struct Outcome {
 }
 
 impl Outcome {
+    /// The usable looks at the server that are nearest to the borders of the measured time; none that tell of less than
+    /// half of it.
+    fn looks(&self, usable: fn(&Sample) -> bool) -> Option<(&Sample, &Sample)> {
+        let nearest = |at: u64| {
+            self.samples.iter().filter(|sample| usable(sample)).min_by_key(|sample| sample.at_ns.abs_diff(at))
+        };
+        let (from, to) = (nearest(self.borders.0)?, nearest(self.borders.1)?);
+        let measured = self.borders.1.saturating_sub(self.borders.0);
+        (to.at_ns > from.at_ns && to.at_ns - from.at_ns >= measured / 2).then_some((from, to))
+    }
+
     fn into_result(self, result: &mut RunResult, scenario: &Scenario) {
-        let nearest = |at: u64| self.samples.iter().min_by_key(|sample| sample.at_ns.abs_diff(at));
-        if let (Some(from), Some(to)) = (nearest(self.borders.0), nearest(self.borders.1)) {
+        if let Some((from, to)) = self.looks(|sample| sample.failure.is_none()) {
             result.server = metrics::difference(from, to);
             result.shards = metrics::shards(to);
             result.shard_busy = metrics::shard_busy(from, to);
-            result.cpu = Cpu {
-                server_s: to.values.get(metrics::CPU).map(|_| result.server[metrics::CPU]),
-                database_s: to.database_s.zip(from.database_s).map(|(to, from)| to - from),
-                generator_s: result.cpu.generator_s,
-                others_s: None,
-            };
-            let all = to.machine_s.zip(from.machine_s).map(|(to, from)| to - from);
+        }
+        if let Some((from, to)) = self.looks(|sample| sample.values.contains_key(metrics::CPU)) {
+            // The looks are not quite where the borders are.
+            let part = result.measured_s * SECOND_NS as f64 / (to.at_ns - from.at_ns) as f64;
+            let used = |of: fn(&Sample) -> Option<f64>| Some((of(to)? - of(from)?) * part);
+            result.cpu.server_s = used(|sample| sample.values.get(metrics::CPU).copied());
+            result.cpu.database_s = used(|sample| sample.database_s);
             let ours = [result.cpu.server_s, result.cpu.database_s, Some(result.cpu.generator_s)];
-            result.cpu.others_s = all.map(|all| (all - ours.into_iter().flatten().sum::<f64>()).max(0.0));
+            let ours: f64 = ours.into_iter().flatten().sum();
+            result.cpu.others_s = used(|sample| sample.machine_s).map(|all| (all - ours).max(0.0));
             note_of_others(result);
-            result.notes.extend(to.failure.iter().map(|reason| format!("/metrics cannot be read: {reason}")));
+        }
+        let failures: Vec<&String> = self.samples.iter().filter_map(|sample| sample.failure.as_ref()).collect();
+        if let Some(last) = failures.last() {
+            let (failed, all) = (failures.len(), self.samples.len());
+            result.notes.push(format!("/metrics could not be read {failed} of {all} times, the last time: {last}"));
         }
         result.series = self.series;
         growth(result, scenario);
@@ -239,7 +256,7 @@ impl Outcome {
 /// A machine that other programs use is slower than it seems.
 fn note_of_others(result: &mut RunResult) {
     let Some(used) = result.cpu.others_s.map(|seconds| seconds / result.measured_s.max(1e-9)) else { return };
-    let cores = crate::process::cores() as f64;
+    let cores = process::cores() as f64;
     if used > cores * OTHERS {
         result.notes.push(format!(
             "other programs used {used:.1} of the {cores:.0} cores meanwhile: times are partly theirs, CPU is not"

@@ -39,6 +39,9 @@ pub struct Scenario {
     pub rooms_per_user: usize,
     /// Use the public rooms that are there already (of `veza-loadtest seed`), not new ones. Default false.
     pub reuse_rooms: bool,
+    /// Clients ask for permessage-deflate, and a server of the run's own offers it. (They send plain frames, and read
+    /// compressed ones. What fills contents compresses better than what people write.) Default false.
+    pub compression: bool,
     /// New connections a second; 0: as fast as they are accepted. Default 0.
     pub connect_rate: f64,
     /// Connections that may be under way (not authenticated, or not caught up) at a time. Default 256.
@@ -82,7 +85,7 @@ pub struct Load {
     /// In place of both: so many unanswered commands of all users together, the next one following an answer (closed
     /// loop). Default 0.
     pub in_flight: usize,
-    /// Bytes of content, 48 at least (a message names its sender and its intended time). Default 128.
+    /// Bytes of content, 64 at least (a message names its sender, its room and its intended time). Default 128.
     pub bytes: usize,
 }
 
@@ -205,6 +208,7 @@ impl Default for Scenario {
             sizes: Sizes::Even,
             rooms_per_user: 1,
             reuse_rooms: false,
+            compression: false,
             connect_rate: 0.0,
             connecting_max: 256,
             warmup: Span::secs(2),
@@ -274,6 +278,26 @@ impl Scenario {
     /// # Errors
     /// If there is no such field, or the value does not fit.
     pub fn set(&mut self, assignment: &str) -> Result<(), String> {
+        self.set_all([assignment])
+    }
+
+    /// Sets fields, which need to fit each other only when all are set; none is, if they do not.
+    ///
+    /// # Errors
+    /// As of [`Scenario::set`].
+    pub fn set_all<'a>(&mut self, assignments: impl IntoIterator<Item = &'a str>) -> Result<(), String> {
+        let mut changed = self.clone();
+        let mut told = Vec::new();
+        for assignment in assignments {
+            changed.assign(assignment)?;
+            told.push(assignment);
+        }
+        changed.check().map_err(|reason| format!("--set {}: {reason}", told.join(" --set ")))?;
+        *self = changed;
+        Ok(())
+    }
+
+    fn assign(&mut self, assignment: &str) -> Result<(), String> {
         let wrong = |reason: String| format!("--set {assignment}: {reason}");
         let (key, value) = assignment.split_once('=').ok_or_else(|| wrong("no =".into()))?;
         let mut table = toml::Table::try_from(&*self).map_err(|error| wrong(error.to_string()))?;
@@ -300,9 +324,7 @@ impl Scenario {
             (_, Some(parsed)) => parsed,
         };
         place.insert(name.to_owned(), parsed);
-        let changed: Scenario = table.try_into().map_err(|error: toml::de::Error| wrong(error.to_string()))?;
-        changed.check().map_err(wrong)?;
-        *self = changed;
+        *self = table.try_into().map_err(|error: toml::de::Error| wrong(error.to_string()))?;
         Ok(())
     }
 
@@ -321,7 +343,9 @@ impl Scenario {
         let mut scaled = self.clone();
         scaled.load.rate *= factor;
         scaled.load.think = Span(self.load.think.0.div_f64(factor));
-        scaled.load.in_flight = (self.load.in_flight as f64 * factor).round() as usize;
+        // None at all would be another kind of load.
+        let in_flight = (self.load.in_flight as f64 * factor).round() as usize;
+        scaled.load.in_flight = in_flight.max(usize::from(self.load.in_flight > 0));
         scaled
     }
 
@@ -336,7 +360,7 @@ impl Scenario {
             (self.rooms_per_user == 0 || self.rooms_per_user > self.rooms, "rooms_per_user: 1 to rooms"),
             (self.connecting_max == 0, "connecting_max: there must be one"),
             (!(0.0..1e7).contains(&self.load.rate), "load.rate: 0 to 10,000,000"),
-            (!(48..=1 << 20).contains(&self.load.bytes), "load.bytes: 48 to 1,048,576"),
+            (!(64..=1 << 20).contains(&self.load.bytes), "load.bytes: 64 to 1,048,576"),
             (!share(self.cut.share) || !share(self.stall.share), "share: 0 to 1"),
             (self.duration.0.is_zero(), "duration: not 0"),
             (self.verbs.values().any(|weight| !(0.0..1e9).contains(weight)), "verbs: weights of 0 or more"),
@@ -379,5 +403,11 @@ mod tests {
             assert!(scenario.set(wrong).is_err(), "{wrong}");
         }
         assert_eq!(scenario, before, "what is refused changes nothing");
+        // Three rooms each are less than 100: the number of rooms must come with that of users, in whatever order.
+        let mut chat = Scenario::find("chat").expect("named");
+        assert!(chat.set("users=30").is_err());
+        assert!(chat.set_all(["users=30", "rooms=10"]).is_ok());
+        assert!(chat.set_all(["duration=1s", "users=1"]).is_err_and(|reason| reason.contains("--set users=1: rooms")));
+        assert_eq!((chat.users, chat.rooms, chat.duration), (30, 10, Span::secs(30)));
     }
 }

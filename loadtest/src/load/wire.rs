@@ -2,7 +2,7 @@
 
 use super::scenario::Scenario;
 use crate::check::Violations;
-use crate::result::Counts;
+use crate::result::{Counts, Second};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -60,18 +60,8 @@ pub enum Report {
 pub struct SecondReport {
     /// Which, from the start of the warm-up.
     pub index: u64,
-    /// Open connections at its end.
-    pub connections: u64,
-    /// Commands sent.
-    pub sent: u64,
-    /// Answered without an error.
-    pub acknowledged: u64,
-    /// Events received.
-    pub deliveries: u64,
-    /// Error replies.
-    pub errors: u64,
-    /// Unanswered at its end.
-    pub in_flight: u64,
+    /// What was counted; times and what the server says are the coordinator's to fill in.
+    pub counted: Second,
     /// A histogram in base64; empty without values.
     pub ack: String,
     /// The same.

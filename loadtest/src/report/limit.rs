@@ -26,6 +26,8 @@ pub struct Plan {
     pub precision: f64,
     /// Runs, at most.
     pub steps_max: usize,
+    /// Whether somebody wants the search to end; the run that was under way does not count then.
+    pub stop: fn() -> bool,
 }
 
 /// A run at one load.
@@ -126,7 +128,11 @@ pub fn search(
             (Some(low), Some(high)) if high / low > 1.0 + plan.precision => (low * high).sqrt(),
             (Some(_), Some(_)) => break,
         };
-        let step = Step::of(factor, run(factor)?, &plan.objective);
+        let result = run(factor)?;
+        if (plan.stop)() {
+            break;
+        }
+        let step = Step::of(factor, result, &plan.objective);
         let bound = if step.held { &mut low } else { &mut high };
         *bound = Some(factor);
         steps.push(step);
@@ -160,6 +166,11 @@ impl Limits {
         let generator = limits.sweeps.iter().any(|sweep| sweep.ran_out.contains("load generator ("));
         if generator {
             limits.notes.push("The load generator was at its end: the server's limit lies higher than the figures say. More workers (--set workers=N) or another machine for the load would tell.".into());
+        }
+        for (sweep, step) in limits.sweeps.iter().filter_map(|sweep| Some((sweep, sweep.broken()?))) {
+            let told =
+                |note: &String| format!("{} shards, ×{:.2}, the least that broke: {note}", sweep.shards, step.factor);
+            limits.notes.extend(step.run.notes.iter().map(told));
         }
         if limits.sweeps.iter().any(|sweep| sweep.broken().is_none()) {
             limits.notes.push("The objective never broke within the steps allowed (--steps, --first): the limit lies beyond the greatest load.".into());

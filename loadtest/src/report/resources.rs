@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 
 /// A resource is used up from this part on.
 pub const FULL: f64 = 0.85;
+/// The part of all cores above which other programs are said to have been the limit.
+const OTHERS: f64 = 0.25;
 /// Operations that one shard's journal holds by default (`limits.journal_operations`).
 const JOURNAL_DEFAULT: f64 = 16_384.0;
 
@@ -135,7 +137,11 @@ pub fn ran_out(run: &RunResult, machine: &Machine) -> String {
         "all cores of this machine" => ": server, database, generator and others share it",
         _ => "",
     };
-    format!("{} ({}){more}", first.name, first.words)
+    let others = value(run, "others.cores").filter(|others| *others > machine.cores * OTHERS);
+    let others = others.filter(|_| first.name == "all cores of this machine").map_or_else(String::new, |others| {
+        format!("; {} of them were other programs': the limit found is not the server's", format::number(others))
+    });
+    format!("{} ({}){more}{others}", first.name, first.words)
 }
 
 #[cfg(test)]
@@ -148,7 +154,7 @@ mod tests {
     #[test]
     fn names_the_resource_that_is_used_up() {
         type Change = fn(&mut RunResult);
-        let cases: [(&str, f64, Change); 9] = [
+        let cases: [(&str, f64, Change); 10] = [
             ("none of those looked at: the fullest was CPU of the load generator at 30 %", 8.0, |_| {}),
             ("CPU of a shard (shards busy 20 %, 97 %)", 8.0, |run| run.shard_busy[1] = 0.97),
             ("CPU of a shard (1.9 of 2 cores)", 8.0, |run| {
@@ -166,6 +172,11 @@ mod tests {
                 |run| {
                     run.shard_busy[1] = 0.97;
                 },
+            ),
+            (
+                "all cores of this machine (1.95 of 2 cores): server, database, generator and others share it; 1 of them",
+                2.0,
+                |run| run.cpu.others_s = Some(10.0),
             ),
             ("file descriptors of the server (990 of 1,000)", 8.0, |run| {
                 run.server.insert("process_open_fds".into(), 990.0);

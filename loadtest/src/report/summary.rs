@@ -2,8 +2,22 @@
 
 use super::assert::value;
 use super::format;
-use crate::result::RunResult;
+use crate::result::{RunResult, Threshold};
 use std::fmt::Write as _;
+
+/// Commands that were not sent although the plan wanted them: beyond this part of all, it is said.
+const UNSENT: f64 = 0.01;
+
+/// Whether the load was another one than planned, which makes figures mean something else than they seem to.
+pub fn unsent(run: &RunResult) -> Option<String> {
+    let missing = run.counts.offered.saturating_sub(run.counts.sent);
+    (missing as f64 > run.counts.offered as f64 * UNSENT).then(|| {
+        let (missing, offered) = (format::count(missing), format::count(run.counts.offered));
+        format!(
+            "{missing} of {offered} commands that the plan wanted were not sent: the load was lighter than planned."
+        )
+    })
+}
 
 /// The result in a few lines.
 pub fn summary(run: &RunResult) -> String {
@@ -38,18 +52,25 @@ pub fn summary(run: &RunResult) -> String {
     let _ = writeln!(text, "errors: {}; closes: {}", list(&run.counts.errors), list(&run.counts.closes));
     let _ = writeln!(
         text,
-        "checked {} events: {} violations",
-        format::count(run.checked_events),
-        format::count(run.violations.count)
+        "checked {}: {}",
+        format::counted(run.checked_events, "event", "events"),
+        format::counted(run.violations.count, "violation", "violations")
     );
     run.violations.first.iter().for_each(|violation| text += &format!("  {violation}\n"));
     for threshold in &run.thresholds {
         let held = if threshold.held { "holds" } else { "DOES NOT HOLD" };
-        let value = threshold.value.map_or_else(|| "no such value in this run".into(), format::number);
-        let _ = writeln!(text, "{}: {held} ({value})", threshold.text);
+        let _ = writeln!(text, "{}: {held} ({})", threshold.text, measured(threshold));
     }
-    run.notes.iter().for_each(|note| text += &format!("note: {note}\n"));
+    run.notes.iter().cloned().chain(unsent(run)).for_each(|note| text += &format!("note: {note}\n"));
     text
+}
+
+/// What was measured, in the unit of the threshold's text.
+pub fn measured(threshold: &Threshold) -> String {
+    let Some(value) = threshold.value else { return "no such value in this run".into() };
+    let bound = threshold.text.rsplit(['<', '>', '=']).next().unwrap_or_default();
+    let unit = bound.trim().trim_start_matches(|c: char| c.is_ascii_digit() || "+-._".contains(c)).trim();
+    format!("{} {}", format::number(value), if unit == "us" { "µs" } else { unit }).trim_end().to_owned()
 }
 
 /// CPU of all parties side by side, so that nobody takes one for the other.
@@ -95,8 +116,8 @@ mod tests {
             "0.45 cores of the server, 0.2 of the database, 0.3 of the load generator, 0.1 of other programs, 50 µs of the server per delivery",
             "150 MB resident",
             "errors: OVERLOADED 3; closes: 3002 1",
-            "checked 90,000 events: 1 violations\n  room 7: seq 9 after 7",
-            "ack.p99<10ms: holds (9)",
+            "checked 90,000 events: 1 violation\n  room 7: seq 9 after 7",
+            "ack.p99<10ms: holds (9 ms)",
             "errors==0: DOES NOT HOLD (3)",
         ] {
             assert!(text.contains(part), "{part} is not in\n{text}");

@@ -150,6 +150,9 @@ fn notes(points: &[(f64, f64)], counts: &[f64], fit: &Fit) -> Vec<String> {
     if counts.windows(2).any(|pair| per_shard(pair[1]) > per_shard(pair[0]) * 1.02) {
         notes.push("More shards did more each than fewer did: noise, or something else than the shards was the limit; the law has no such case and the fit is 0 there.".into());
     }
+    if fit.sigma.is_some_and(|sigma| sigma > 1.0) {
+        notes.push("More shards did less than one alone: noise, or something that they all wait for; a contention above 100 % has no meaning.".into());
+    }
     if counts.len() > 2 && fit.error > 0.1 {
         notes.push(format!("The fit misses a measured point by {:.0} %.", fit.error * 100.0));
     }
@@ -224,6 +227,13 @@ mod tests {
         // Coherence that two counts cannot show is taken for contention: both points are met all the same.
         let hidden = fit(&law(1_000.0, 0.1, 0.05, &[1.0, 2.0])).expect("points");
         assert!(hidden.error < 1e-9 && near(hidden.sigma.expect("known"), 0.2, 1e-6), "{hidden:?}");
+    }
+
+    #[test]
+    fn less_than_one_alone_is_said() {
+        let fit = fit(&[(1.0, 13.0), (2.0, 10.0)]).expect("points");
+        assert!(fit.sigma.is_some_and(|sigma| sigma > 1.0), "{fit:?}");
+        assert!(fit.notes.iter().any(|note| note.contains("has no meaning")), "{fit:?}");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The order in which changes reach the store: lanes of operations, at most one batch of a lane in flight, so that
-//! no room or user ever has two transactions under way. A batch leaves when the one before it has come back.
+//! no room or user ever has two transactions under way. A batch leaves when the one before it has come back; where that
+//! was a large one, a little later, so that more share the next transaction.
 
 use std::collections::VecDeque;
 
@@ -38,6 +39,20 @@ struct Lane {
     queue: VecDeque<Key>,
     in_flight: Option<InFlight>,
     number: i64,
+    /// When its last batch left, and with how many operations.
+    left: Mono,
+    left_ops: usize,
+}
+
+impl Lane {
+    /// When it may send a batch. It gathers only behind a batch that many shared: alone, nobody waits.
+    fn ready_at(&self, limits: &Limits) -> Option<Mono> {
+        if self.in_flight.is_some() || self.queue.is_empty() {
+            return None;
+        }
+        let gathers = self.left_ops >= limits.gather_behind && self.queue.len() < limits.gather_ops;
+        Some(if gathers { self.left.after(limits.gather_us) } else { self.left })
+    }
 }
 
 /// All lanes of a shard, and what waits in them.
@@ -122,8 +137,13 @@ impl Journal {
     }
 
     /// Whether this lane may send a batch now.
-    pub fn is_ready(&self, lane: usize) -> bool {
-        self.lanes[lane].in_flight.is_none() && !self.lanes[lane].queue.is_empty()
+    pub fn is_ready(&self, lane: usize, limits: &Limits, now: Mono) -> bool {
+        self.lanes[lane].ready_at(limits).is_some_and(|at| at <= now)
+    }
+
+    /// When the next lane may send a batch; `None`: none has anything, or all wait for theirs to come back.
+    pub fn next_ready(&self, limits: &Limits) -> Option<Mono> {
+        self.lanes.iter().filter_map(|lane| lane.ready_at(limits)).min()
     }
 
     /// Takes the next turn of a lane.
@@ -151,6 +171,7 @@ impl Journal {
 
     /// A batch has left.
     pub fn sent(&mut self, lane: usize, batch: InFlight) {
+        (self.lanes[lane].left, self.lanes[lane].left_ops) = (batch.sent, batch.items.len());
         self.lanes[lane].in_flight = Some(batch);
     }
 
@@ -167,5 +188,35 @@ impl Journal {
             let flying = lane.in_flight.iter().flat_map(|batch| batch.items.iter().copied());
             flying.chain(lane.queue.iter().copied())
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A batch of so many operations leaves at 1,000 µs and is back at 1,500; `waiting` more have come meanwhile.
+    fn next_ready(shared: usize, waiting: usize, limits: &Limits) -> Option<Mono> {
+        let (mut journal, key) = (Journal::new(1, 0, 1), Key::User(UserId(1)));
+        let writer = journal.next_writer(0);
+        let items = vec![key; shared];
+        let batch = InFlight { writer, items, event_items: Vec::new(), write_items: Vec::new(), sent: Mono(1000) };
+        journal.sent(0, batch);
+        (0..waiting).for_each(|_| journal.push(key, UserId(1), 100));
+        assert!(!journal.is_ready(0, limits, Mono(u64::MAX)), "never two batches of a lane");
+        journal.returned(writer).expect("it is under way");
+        let next = journal.next_ready(limits);
+        assert!(next.is_none_or(|at| journal.is_ready(0, limits, at) && !journal.is_ready(0, limits, Mono(at.0 - 1))));
+        next
+    }
+
+    #[test]
+    fn only_behind_a_batch_that_many_shared_the_next_one_gathers() {
+        let limits = Limits { gather_behind: 8, gather_us: 2000, gather_ops: 64, ..Limits::default() };
+        for (shared, waiting, expected) in
+            [(7, 1, Some(1000)), (8, 1, Some(3000)), (8, 63, Some(3000)), (8, 64, Some(1000)), (8, 0, None)]
+        {
+            assert_eq!(next_ready(shared, waiting, &limits), expected.map(Mono), "{shared} {waiting}");
+        }
     }
 }

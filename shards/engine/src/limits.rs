@@ -63,6 +63,12 @@ pub struct Limits {
     pub batch_bytes_max: usize,
     /// Batches in flight at once, each of other rooms.
     pub lanes: u16,
+    /// Behind a batch of so many operations or more, the next one of its lane gathers.
+    pub gather_behind: usize,
+    /// It leaves so many microseconds after that one has left, if that one is back by then ...
+    pub gather_us: u64,
+    /// ... or as soon as so many operations wait.
+    pub gather_ops: usize,
     /// Messages waiting for one peer shard; beyond: new commands that need it are `OVERLOADED`, ephemeral pushes dropped.
     pub peer_queue_max: usize,
     /// Queries under way per shard; beyond: `OVERLOADED`.
@@ -123,7 +129,10 @@ impl Default for Limits {
             journal_ops_per_user_max: 4096,
             batch_ops_max: 1024,
             batch_bytes_max: 1 << 20,
-            lanes: 2,
+            lanes: 1,
+            gather_behind: 8,
+            gather_us: 2000,
+            gather_ops: 64,
             peer_queue_max: 32_768,
             loads_max: 32_768,
             room_waiting_max: 32_768,

@@ -262,7 +262,11 @@ impl Shard {
         let busy = self.core.journal.ops() > 0 || !self.core.loads.is_empty() || self.users.wants_retry();
         let housekeeping = busy.then_some(self.housekeeping);
         let online = self.rooms.has_dirty_counts().then_some(self.online);
-        [self.sessions.next_due(), housekeeping, online, self.ephemerals, Some(self.sweep)].into_iter().flatten().min()
+        let batch = self.core.journal.next_ready(&self.core.limits);
+        [batch, self.sessions.next_due(), housekeeping, online, self.ephemerals, Some(self.sweep)]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Looks at what waits, for the peaks in [`Shard::stats`]. The driver calls this once a turn, when all inputs are

@@ -22,7 +22,7 @@ const NOTED_MAX: usize = 65_536;
 /// Rooms in one round.
 const ROOMS_MAX: usize = 500;
 /// Events in one round: of all rooms, and of one.
-const EVENTS_MAX: i64 = 1000;
+pub(super) const EVENTS_MAX: i64 = 1000;
 const EVENTS_PER_ROOM_MAX: i64 = 500;
 /// Rooms looked at in one step of the search for those that are behind.
 const LOOK_MAX: i64 = 1000;
@@ -168,9 +168,10 @@ impl Pending {
         noted.queue.front().map(|(_, since)| *since).or(noted.look_after.map(|_| 0))
     }
 
-    fn take(&self) -> Vec<(RoomId, i64)> {
+    /// The rooms that have waited longest, of those that have since this time (Unix milliseconds) or longer.
+    fn take(&self, most: usize, since: i64) -> Vec<(RoomId, i64)> {
         let mut noted = self.lock();
-        let count = noted.queue.len().min(ROOMS_MAX);
+        let count = noted.queue.iter().take(most).take_while(|(_, noted)| *noted <= since).count();
         let taken: Vec<(RoomId, i64)> = noted.queue.drain(..count).collect();
         for (room, _) in &taken {
             noted.known.remove(room);
@@ -214,17 +215,33 @@ impl Pending {
     }
 }
 
+/// What a round takes.
+#[derive(Clone, Copy)]
+pub(super) struct Share {
+    /// Events at most.
+    pub(super) events: i64,
+    /// Rooms that have waited since then (Unix milliseconds) or longer.
+    pub(super) since: i64,
+}
+
+impl Share {
+    /// As much as a round may.
+    pub(super) const ALL: Share = Share { events: EVENTS_MAX, since: i64::MAX };
+}
+
 /// A step: finds rooms that are behind, if that is due, and indexes what is new in some of the noted ones. After an
 /// error they are noted as before.
-pub(super) async fn step(context: &Context, session: &Session) -> Result<(), Error> {
+pub(super) async fn step(context: &Context, session: &Session, share: Share) -> Result<(), Error> {
+    let Share { events, mut since } = share;
     if let Some(from) = context.pending.look_after() {
         look(context, session, from).await?;
+        since = i64::MAX; // they have waited already
     }
-    let rooms = context.pending.take();
+    let rooms = context.pending.take(ROOMS_MAX.min(usize::try_from(events).unwrap_or(ROOMS_MAX)), since);
     if rooms.is_empty() {
         return Ok(());
     }
-    match round(context, session, &rooms).await {
+    match round(context, session, &rooms, events).await {
         Ok(left) => context.pending.put_back(left),
         Err(error) => {
             context.pending.put_back(rooms);
@@ -251,10 +268,15 @@ struct Entry {
     words: String,
 }
 
-/// Indexes; answers the rooms that have more.
-async fn round(context: &Context, session: &Session, rooms: &[(RoomId, i64)]) -> Result<Vec<(RoomId, i64)>, Error> {
+/// Indexes so many events at most; answers the rooms that have more.
+async fn round(
+    context: &Context,
+    session: &Session,
+    rooms: &[(RoomId, i64)],
+    events: i64,
+) -> Result<Vec<(RoomId, i64)>, Error> {
     let ids: Vec<i64> = rooms.iter().map(|(room, _)| int(room.0)).collect();
-    let news = session.query(NEWS, &[&ids, &EVENTS_PER_ROOM_MAX, &EVENTS_MAX]).await?;
+    let news = session.query(NEWS, &[&ids, &EVENTS_PER_ROOM_MAX, &events]).await?;
     let mut counts: BTreeMap<i64, (i64, i64)> = BTreeMap::new();
     for row in &news {
         let (room, seq): (i64, i64) = (row.get(0), row.get(1));
@@ -262,7 +284,7 @@ async fn round(context: &Context, session: &Session, rooms: &[(RoomId, i64)]) ->
         *count += 1;
         *position = seq.max(*position);
     }
-    let full = news.len() as i64 == EVENTS_MAX;
+    let full = news.len() as i64 == events;
     let last = news.last().map(|row| row.get::<_, i64>(0));
     let more = |room: &RoomId| match counts.get(&int(room.0)) {
         // Where the round was full, those that it did not come to have no row, and the last one perhaps not all.
@@ -381,11 +403,14 @@ mod tests {
         pending.looked_up_to(room(0), None);
         assert_eq!(pending.since(), None);
         pending.note([1, 1, 2, 1].map(room).into_iter());
-        let taken = pending.take();
+        assert!(pending.take(9, 0).is_empty(), "they have not waited for so long");
+        assert_eq!(pending.take(1, i64::MAX).len(), 1);
+        pending.put_back(vec![(room(1), 0)]);
+        let taken = pending.take(9, i64::MAX);
         assert_eq!(taken.iter().map(|(room, _)| room.0).collect::<Vec<_>>(), [1, 2]);
         pending.note([3, 2].map(room).into_iter());
         pending.put_back(taken);
-        assert_eq!(pending.take().iter().map(|(room, _)| room.0).collect::<Vec<_>>(), [1, 2, 3]);
+        assert_eq!(pending.take(9, i64::MAX).iter().map(|(room, _)| room.0).collect::<Vec<_>>(), [1, 2, 3]);
         pending.note((0..=NOTED_MAX as u64).map(room));
         let queued = pending.lock().queue.len();
         assert_eq!((queued, pending.look_after()), (NOTED_MAX, Some(room(0))));

@@ -11,7 +11,7 @@ use veza_engine::time::WallMs;
 
 use super::connect::{Fault, Purpose, Session, describe, fault, jittered};
 use super::context::Context;
-use super::index;
+use super::index::{self, Share};
 use super::plan::{Planned, planned};
 use super::removal::Pass;
 use super::write::send;
@@ -20,13 +20,18 @@ use crate::store::report::wall_now;
 
 /// From the first event that is not indexed to the round that does it: many at a time cost less.
 const GATHER: Duration = Duration::from_millis(200);
-/// While batches wait, the index takes no more than one message in this time: 6,600 a second.
+/// Events in a round while somebody writes. Batches wait for the core, the locks and the disk that a round is using: one
+/// of 700 events kept them waiting for up to 50 ms, this one takes two.
+const SMALL_ROUND: i64 = 48;
+/// While somebody writes, the index takes no more than one message in this time: 6,600 a second.
 const INDEX_PACE: Duration = Duration::from_micros(150);
 /// The same while more than [`FLOOD`] events a second are committed: sending goes before; the index falls behind and
 /// catches up later.
 const INDEX_PACE_FLOODED: Duration = Duration::from_micros(500);
 /// Events in a second beyond which the index does not try to keep up.
 const FLOOD: u64 = 6_000;
+/// Time over which the events in a second are counted.
+const COUNT_OVER: Duration = Duration::from_millis(250);
 /// A step of removing is followed by so many times its duration without one.
 const REST: u32 = 3;
 /// After a failure.
@@ -55,7 +60,7 @@ pub(super) async fn run(context: Arc<Context>, mut requests: mpsc::UnboundedRece
         next_pass: Instant::now().checked_add(context.upkeep_every),
         rest: None,
         index_rest: None,
-        committed: None,
+        writes: Writes::default(),
     };
     loop {
         let connected = async {
@@ -90,8 +95,32 @@ struct Upkeep {
     rest: Option<Instant>,
     /// No round of the index before.
     index_rest: Option<Instant>,
-    /// When a round of the index began last, and the events committed by then.
-    committed: Option<(Instant, u64)>,
+    writes: Writes,
+}
+
+/// What the writers do, as the rounds of the index see it.
+#[derive(Default)]
+struct Writes {
+    /// Events committed when it was looked at last.
+    seen: u64,
+    /// When the count of the present stretch of time began, and at how many events.
+    counted: Option<(Instant, u64)>,
+    /// More than [`FLOOD`] in the stretch before.
+    flood: bool,
+}
+
+impl Writes {
+    /// Whether anything was committed since the last look.
+    fn look(&mut self, now: Instant, events: u64) -> bool {
+        let (since, before) = *self.counted.get_or_insert((now, events));
+        let passed = now.saturating_duration_since(since);
+        if passed >= COUNT_OVER {
+            let millis = u64::try_from(passed.as_millis()).unwrap_or(u64::MAX);
+            self.flood = (events - before).saturating_mul(1000) / millis > FLOOD;
+            self.counted = Some((now, events));
+        }
+        std::mem::replace(&mut self.seen, events) != events
+    }
 }
 
 impl Upkeep {
@@ -135,19 +164,16 @@ impl Upkeep {
         }
     }
 
-    /// A round of the index; a rest after it while batches wait.
-    async fn index(&mut self, context: &Context, session: &Session) -> Result<(), Error> {
-        let (begun, before) = (Instant::now(), context.meter.search_indexed.load(Relaxed));
-        index::step(context, session).await?;
-        let indexed = context.meter.search_indexed.load(Relaxed) - before;
-        let busy = context.meter.batches_waiting.load(Relaxed) > 0;
-        let committed = context.meter.events.load(Relaxed);
-        let (then, count) = self.committed.replace((begun, committed)).unwrap_or((begun, committed));
-        let per_second =
-            (committed - count) * 1000 / u64::try_from((begun - then).as_millis()).unwrap_or(u64::MAX).max(1);
-        let pace = if per_second > FLOOD { INDEX_PACE_FLOODED } else { INDEX_PACE };
-        let pace = pace.saturating_mul(u32::try_from(indexed).unwrap_or(u32::MAX));
-        self.index_rest = begun.checked_add(pace).filter(|_| busy);
+    /// A round of the index; while somebody writes a small one, and a rest after it.
+    async fn index(&mut self, context: &Context, session: &Session, since: i64) -> Result<(), Error> {
+        let (begun, meter) = (Instant::now(), &context.meter);
+        let written = self.writes.look(begun, meter.events.load(Relaxed)) || meter.batches_waiting.load(Relaxed) > 0;
+        let before = meter.search_indexed.load(Relaxed);
+        let events = if written { SMALL_ROUND } else { index::EVENTS_MAX };
+        index::step(context, session, Share { events, since }).await?;
+        let indexed = u32::try_from(meter.search_indexed.load(Relaxed) - before).unwrap_or(u32::MAX);
+        let pace = if self.writes.flood { INDEX_PACE_FLOODED } else { INDEX_PACE };
+        self.index_rest = begun.checked_add(pace.saturating_mul(indexed)).filter(|_| written);
         Ok(())
     }
 
@@ -156,7 +182,7 @@ impl Upkeep {
         let gather = i64::try_from(GATHER.as_millis()).unwrap_or(i64::MAX);
         let rests = self.index_rest.is_some_and(|rest| rest > now);
         if !rests && context.pending.since().is_some_and(|since| since + gather <= wall) {
-            self.index(context, session).await?;
+            self.index(context, session, wall - gather).await?;
         }
         context.pending.publish(&context.meter);
         if self.next_pass.is_some_and(|at| at <= now) {
@@ -179,7 +205,7 @@ impl Upkeep {
 async fn everything(context: &Context, session: &Session, request: Request) -> Result<(), Error> {
     let work = async {
         while context.pending.since().is_some() {
-            index::step(context, session).await?;
+            index::step(context, session, Share::ALL).await?;
         }
         let mut pass = Pass::new(request.now, context.grace_ms);
         while !pass.done() {
@@ -192,4 +218,24 @@ async fn everything(context: &Context, session: &Session, request: Request) -> R
     // Who asked may have gone.
     let _ = request.reply.send(told);
     done
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_is_told_by_what_a_stretch_of_time_brought() {
+        let (mut writes, start) = (Writes::default(), Instant::now());
+        let mut look = |millis: u64, events: u64| {
+            let written = writes.look(start + Duration::from_millis(millis), events);
+            (written, writes.flood)
+        };
+        assert_eq!(look(0, 0), (false, false));
+        assert_eq!(look(7, 100), (true, false), "a batch is no flood");
+        assert_eq!(look(14, 100), (false, false));
+        assert_eq!(look(260, 1600), (true, true), "6,153 a second");
+        assert_eq!(look(400, 1700), (true, true), "the stretch is not over");
+        assert_eq!(look(520, 1700), (false, false));
+    }
 }

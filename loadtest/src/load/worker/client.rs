@@ -34,6 +34,10 @@ pub struct Place {
     pub last: u64,
     /// What is still to come after a return; 0: nothing.
     pub target: u64,
+    /// The room's head, as far as it was known, when the client last asked to be shown what it had missed.
+    pub floor: u64,
+    /// The last event that the last resume replays; what follows is live.
+    pub replayed: u64,
     /// Whether events of the room are due to this connection.
     pub on: bool,
     /// Whether a verb has left it for a moment.
@@ -89,6 +93,13 @@ pub struct Client {
     pub own: VecDeque<(usize, u64, Identity)>,
     /// Events of a conversation that came live before those that a resume still owes: place and `seq`.
     pub early: Vec<(usize, u64)>,
+}
+
+impl Place {
+    /// In a room where nothing was seen yet.
+    pub fn new(room: usize, id: u64) -> Place {
+        Place { room, id, last: 0, target: 0, floor: 0, replayed: 0, on: false, leaving: false }
+    }
 }
 
 impl Client {
@@ -163,8 +174,11 @@ pub struct Pending {
     pub intended_ns: u64,
     /// A message's name, or the zero one.
     pub identity: Identity,
-    /// The message that it is about, or the thread; 0: none.
+    /// The message that it is about, or the thread; 0: none. Of [`Asked::Resume`], the rooms; of [`Asked::Return`], 1 with
+    /// `last_seq`.
     pub message: u64,
+    /// The room's head, as far as it was known, when it was sent.
+    pub floor: u64,
     /// Whether it was sent before, on another connection.
     pub repeated: bool,
 }

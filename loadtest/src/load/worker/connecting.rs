@@ -70,7 +70,7 @@ impl Worker {
     pub fn connected_or_not(&mut self, number: usize) {
         let client = &mut self.clients[number];
         let Link::Connecting(mut stream) = std::mem::take(&mut client.link) else { return };
-        let sent = socket::upgrade(&mut stream, self.order.addr, &client.token);
+        let sent = socket::upgrade(&mut stream, self.order.addr, &client.token, self.scenario.compression);
         let watched = self.epoll.modify(&stream, &mut EpollEvent::new(EpollFlags::EPOLLIN, number as u64));
         client.link = Link::Upgrading(stream, Vec::new());
         if let Err(error) = sent.and(watched.map_err(io::Error::from)) {
@@ -81,12 +81,16 @@ impl Worker {
     /// The answer to the upgrade comes.
     pub fn upgraded_or_not(&mut self, number: usize, now: u64) {
         let Link::Upgrading(stream, head) = &mut self.clients[number].link else { return };
-        match socket::read_head(stream, head) {
+        match socket::read_head(stream, head, self.scenario.compression) {
             Ok(false) => {}
             Ok(true) => {
                 let Link::Upgrading(stream, head) = std::mem::take(&mut self.clients[number].link) else { return };
                 self.clients[number].link = Link::Open(socket::open(stream, &head, &self.scenario));
                 self.readable(number, now);
+            }
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                let answer = error.to_string();
+                self.failed = Some(format!("a client is not let in: {}", answer.lines().next().unwrap_or_default()));
             }
             Err(error) => self.failed_to_enter(number, &error.to_string()),
         }
@@ -279,6 +283,7 @@ impl Worker {
     pub fn authenticated(&mut self, number: usize, text: &str, now: u64) {
         let client = &mut self.clients[number];
         client.user_id = crate::frame::number_of(text, "\"user_id\":").unwrap_or(0);
+        self.ledger.author(client.user as u64, client.user_id);
         client.stage = Stage::CatchingUp;
         client.failures = 0;
         record(&mut self.tally.connect, now - client.began_ns);
@@ -304,7 +309,7 @@ impl Worker {
         while self.clients[number].stage == Stage::Ready
             && let Some(intended) = self.clients[number].queue.pop_front()
         {
-            self.act(number, intended);
+            self.act(number, intended, true);
         }
     }
 }

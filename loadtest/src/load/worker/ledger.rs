@@ -1,9 +1,9 @@
 //! The checker of one worker: what its senders were promised and its receivers were shown, room by room and `seq` by
 //! `seq`, and in the end what the histories say.
 
-use super::scan::{Identity, hash, identity};
+use super::scan::{Identity, hash, hash_event, identity};
 use crate::check::Violations;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 /// Events that are remembered of all rooms together; beyond, the oldest are forgotten (their order was checked).
 const EVENTS_MAX: usize = 4 << 20;
@@ -13,6 +13,11 @@ const ROOM_EVENTS_MIN: usize = 4 << 10;
 const JUMP_MAX: u64 = 1 << 20;
 /// Newest messages of a room, for verbs that want one.
 const RECENT_MAX: usize = 16;
+/// Refused messages that are remembered; later ones are not held against the histories.
+const REFUSED_MAX: usize = 1 << 20;
+/// What the hash of an edit, and of a deletion, is made from.
+const EDIT: &str = "edit";
+const DELETE: &str = "delete";
 
 /// What is known of one event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,17 +48,34 @@ pub struct Room {
     slots: VecDeque<Slot>,
     /// The highest `seq` that anybody has named.
     pub head: u64,
+    /// The newest change of each message, by the event that made it.
     changes: HashMap<u64, (u64, Change)>,
+    /// What the newest edit of a message said when it was shown live, by that event.
+    live_edits: HashMap<u64, (u64, u64)>,
     /// Ids of the newest messages.
     pub recent: VecDeque<u64>,
     begun: bool,
 }
 
+/// How a client comes to be shown an event.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct View {
+    /// The last one that it was shown of the room.
+    pub last: u64,
+    /// What was there, as far as anybody knew, before it last asked for what it had missed: of that it must be shown the
+    /// outcome.
+    pub floor: u64,
+    /// The event comes as it happens, and not from a replay, which shows things as they are by now.
+    pub live: bool,
+    /// It is the client's own, whose acknowledgement must have come before.
+    pub own: bool,
+}
+
 /// What an event is to the checker.
 #[derive(Clone, Copy, Debug)]
 pub enum Shown<'a> {
-    /// A message of this run.
-    Message(Identity),
+    /// A message of this run, and whether it is as it was sent (neither edited nor damaged).
+    Message(Identity, bool),
     /// A message without its content, which has been deleted since.
     DeletedMessage,
     /// The edit of a message: its new content.
@@ -100,12 +122,17 @@ pub struct Ledger {
     /// Events forgotten.
     pub forgotten: u64,
     room_events_max: usize,
+    /// Messages that the server has refused for good: they must not be there.
+    refused: HashSet<u64>,
+    /// Ids of the users, by their numbers in the plan; 0 while not known.
+    authors: Vec<u64>,
 }
 
 impl Ledger {
-    /// For so many rooms.
-    pub fn new(rooms: usize) -> Ledger {
+    /// For so many rooms and users.
+    pub fn new(rooms: usize, users: usize) -> Ledger {
         Ledger {
+            authors: vec![0; users],
             rooms: (0..rooms).map(|_| Room::default()).collect(),
             room_events_max: (EVENTS_MAX / rooms.max(1)).max(ROOM_EVENTS_MIN),
             ..Ledger::default()
@@ -145,11 +172,12 @@ impl Ledger {
         }
         if of.slots.len() > self.room_events_max {
             let extra = of.slots.len() - self.room_events_max;
-            let lost = of.slots.drain(..extra).filter(|slot| slot.acked && !slot.seen).count();
+            let lost = of.slots.drain(..extra).filter(|slot| slot.acked && !slot.seen && !slot.excused).count();
             of.base += extra as u64;
             self.forgotten += extra as u64;
             let base = of.base;
             of.changes.retain(|message, _| *message > base);
+            of.live_edits.retain(|message, _| *message > base);
             if lost > 0 {
                 let (id, base) = (of.id, of.base);
                 self.violations.add(format!("room {id}: {lost} acknowledged events up to {base} were never seen"));
@@ -161,14 +189,43 @@ impl Ledger {
 
     /// A sender was told that its message is event `seq`.
     pub fn acknowledged(&mut self, room: usize, seq: u64, identity: Identity) {
-        let hash = identity.hash();
+        self.promised(room, seq, identity.hash(), true);
+    }
+
+    /// A client was told that its edit (or deletion) of a message is event `seq`.
+    pub fn changed(&mut self, room: usize, seq: u64, message: u64, deleted: bool) {
+        self.promised(room, seq, hash_event(if deleted { DELETE } else { EDIT }, message), false);
+    }
+
+    fn promised(&mut self, room: usize, seq: u64, hash: u64, message: bool) {
         let Some(slot) = self.slot(room, seq) else { return };
         slot.acked = true;
-        if slot.hash == 0 {
-            (slot.hash, slot.message) = (hash, true);
-        } else if slot.hash != hash {
+        let known = slot.seen || slot.hash != 0;
+        if !known {
+            (slot.hash, slot.message) = (hash, message);
+        } else if slot.message != message || (slot.hash != 0 && slot.hash != hash) {
             let id = self.rooms[room].id;
-            self.violations.add(format!("room {id}: {identity:?} was acknowledged as {seq}, which is another event"));
+            self.violations.add(format!("room {id}: a command was acknowledged as {seq}, which is another event"));
+        }
+    }
+
+    /// The server has refused a message for good.
+    pub fn refused(&mut self, identity: Identity) {
+        if self.refused.len() < REFUSED_MAX {
+            self.refused.insert(identity.hash());
+        }
+    }
+
+    /// A message of a user was shown, or a user has come: it must have the same id always.
+    pub fn author(&mut self, user: u64, id: u64) {
+        let Some(known) = self.authors.get_mut(user as usize) else {
+            return self.violations.add(format!("user {user} is none of this run's"));
+        };
+        if *known == 0 {
+            *known = id;
+        } else if *known != id {
+            let known = *known;
+            self.violations.add(format!("user {user} has the id {known}, and then {id}"));
         }
     }
 
@@ -178,18 +235,18 @@ impl Ledger {
         room.head = room.head.max(seq);
     }
 
-    /// A client, whose last event was `last`, is shown event `seq`. Live ones of its own it must know already.
-    pub fn event(&mut self, room: usize, last: u64, seq: u64, shown: Shown<'_>, own_and_live: bool) {
+    /// A client is shown event `seq`.
+    pub fn event(&mut self, room: usize, seq: u64, shown: Shown<'_>, view: View) {
         self.checked += 1;
-        let id = self.rooms[room].id;
+        let (id, last) = (self.rooms[room].id, view.last);
         if seq != last + 1 {
             self.violations.add(format!("room {id}: a client was shown {seq} after {last}"));
         }
         let (hash, message) = match shown {
-            Shown::Message(identity) => (identity.hash(), true),
+            Shown::Message(identity, _) => (identity.hash(), true),
             Shown::DeletedMessage => (0, true),
-            Shown::Edit(message, _) => (super::scan::hash_event("edit", message), false),
-            Shown::Delete(message) => (super::scan::hash_event("delete", message), false),
+            Shown::Edit(message, _) => (hash_event(EDIT, message), false),
+            Shown::Delete(message) => (hash_event(DELETE, message), false),
             Shown::Other(hash) => (hash, false),
         };
         let Some(slot) = self.slot(room, seq) else { return };
@@ -203,18 +260,58 @@ impl Ledger {
         if known && (before.message != message || (hash != 0 && before.hash != 0 && before.hash != hash)) {
             self.violations.add(format!("room {id}: {seq} was shown as {shown:?}, and before as another event"));
         }
-        if own_and_live && !before.acked {
+        if view.own && !before.acked {
             self.violations.add(format!("room {id}: a client was shown its {seq} before it was acknowledged"));
+        }
+        if let Shown::Message(_, whole) = shown
+            && let Some(how) = self.stale(room, seq, view.floor, whole)
+        {
+            self.violations.add(format!("room {id}: {seq} was replayed {how}"));
+        }
+        if let (Shown::Edit(message, content), true) = (shown, view.live) {
+            self.live_edit(room, seq, message, content);
         }
         if !before.seen {
             self.first_sight(room, seq, shown);
         }
     }
 
+    /// All who are shown an edit as it happens are shown the same.
+    fn live_edit(&mut self, room: usize, seq: u64, message: u64, content: &str) {
+        let said = hash(content.as_bytes());
+        let of = &mut self.rooms[room];
+        let known = of.live_edits.entry(message).or_insert((seq, said));
+        if known.0 < seq {
+            *known = (seq, said);
+        } else if known.0 == seq && known.1 != said {
+            self.violations.add(format!("room {}: clients were shown different contents of the edit {seq}", of.id));
+        }
+    }
+
+    /// Somebody was shown what a message has become: it must be that message.
+    pub fn named_by_edit(&mut self, room: usize, message: u64, identity: Identity) {
+        let of = &self.rooms[room];
+        let slot = message.checked_sub(of.base + 1).and_then(|place| of.slots.get(place as usize));
+        if slot.is_some_and(|slot| slot.hash != 0 && slot.hash != identity.hash()) {
+            let id = of.id;
+            self.violations.add(format!("room {id}: an edit of {message} has the content of {identity:?}"));
+        }
+    }
+
+    /// What is out of date about a message that is shown with content, whole or not, when all events up to `floor` were
+    /// there before it was asked for.
+    fn stale(&self, room: usize, seq: u64, floor: u64, whole: bool) -> Option<&'static str> {
+        match self.rooms[room].changes.get(&seq)? {
+            (at, Change::Deleted) if *at <= floor => Some("with its content, after it was deleted"),
+            (at, Change::Edited(_)) if *at <= floor && whole => Some("as it was before its edit"),
+            _ => None,
+        }
+    }
+
     fn first_sight(&mut self, room: usize, seq: u64, shown: Shown<'_>) {
         let room = &mut self.rooms[room];
         match shown {
-            Shown::Message(_) => {
+            Shown::Message(..) => {
                 if room.recent.len() == RECENT_MAX {
                     room.recent.pop_front();
                 }
@@ -235,13 +332,18 @@ impl Ledger {
         }
     }
 
-    /// A page that a client has read shows a message.
-    pub fn read(&mut self, room: usize, found: Found) {
+    /// A page that a client has read shows a message; all events up to `floor` were there before it was asked for.
+    pub fn read(&mut self, room: usize, found: Found, floor: u64) {
         let Some(place) = found.id.checked_sub(self.rooms[room].base + 1) else { return };
         let slot = self.rooms[room].slots.get(place as usize).copied().unwrap_or_default();
+        let id = self.rooms[room].id;
         if slot.seen && (!slot.message || (slot.hash != found.identity && !found.deleted && slot.hash != 0)) {
-            let id = self.rooms[room].id;
             self.violations.add(format!("room {id}: a page shows {} as another message", found.id));
+        }
+        if !found.deleted
+            && let Some(how) = self.stale(room, found.id, floor, found.whole)
+        {
+            self.violations.add(format!("room {id}: a page shows {} {how}", found.id));
         }
     }
 
@@ -249,6 +351,9 @@ impl Ledger {
     pub fn compare(&mut self, room: usize, head: u64, history: &[Found]) {
         let of = &self.rooms[room];
         let mut wrong = Vec::new();
+        // The last event that nobody here was to see: what it was, is not known.
+        let blind = of.slots.iter().rposition(|slot| slot.excused && !slot.seen);
+        let blind = blind.map_or(0, |place| of.base + place as u64 + 1);
         if head != of.head {
             wrong.push(format!("its head is {head}, clients were told of {}", of.head));
         }
@@ -265,13 +370,14 @@ impl Ledger {
                 Some(_) if slot.seen && !slot.message => {
                     wrong.push(format!("message {seq} was shown as another event"))
                 }
-                Some(here) => {
-                    wrong.extend(differs(slot, here, of.changes.get(&seq)).map(|how| format!("message {seq} {how}")))
-                }
+                Some(here) => wrong
+                    .extend(differs(slot, here, of.changes.get(&seq), blind).map(|how| format!("message {seq} {how}"))),
                 None => {}
             }
         }
         wrong.extend(found.map(|found| format!("message {} was never seen, or comes twice", found.id)));
+        let refused = history.iter().filter(|found| self.refused.contains(&found.identity));
+        wrong.extend(refused.map(|found| format!("message {} is there, which was refused", found.id)));
         let id = of.id;
         for what in wrong {
             self.violations.add(format!("room {id}: {what}"));
@@ -279,16 +385,17 @@ impl Ledger {
     }
 }
 
-/// What is wrong with a message of a history.
-fn differs(slot: &Slot, found: &Found, change: Option<&(u64, Change)>) -> Option<&'static str> {
-    match change.map(|(_, change)| *change) {
+/// What is wrong with a message of a history, where the last event that nobody saw is `blind`: until then it may have been
+/// changed without anybody's knowing.
+fn differs(slot: &Slot, found: &Found, change: Option<&(u64, Change)>, blind: u64) -> Option<&'static str> {
+    match change {
         _ if !found.deleted && found.identity == 0 => Some("is nobody's"),
-        Some(Change::Deleted) => (!found.deleted).then_some("was deleted, and is there"),
-        // Nobody saw what happened to it meanwhile.
-        _ if slot.excused => None,
+        Some((_, Change::Deleted)) => (!found.deleted).then_some("was deleted, and is there"),
+        _ if !found.deleted && slot.hash != 0 && slot.hash != found.identity => Some("is another one than it was"),
+        None if found.id < blind => None,
+        Some((at, _)) if *at < blind => None,
         _ if found.deleted => Some("is deleted, which nobody was told"),
-        _ if slot.hash != 0 && slot.hash != found.identity => Some("is another one than it was"),
-        Some(Change::Edited(content)) => (content != found.content).then_some("is not as its last edit left it"),
+        Some((_, Change::Edited(content))) => (*content != found.content).then_some("is not as its last edit left it"),
         None => (!found.whole).then_some("is changed, which nobody was told"),
     }
 }

@@ -5,6 +5,7 @@ mod client;
 mod connecting;
 mod course;
 mod histories;
+mod inflate;
 mod ledger;
 mod pushes;
 mod replies;
@@ -118,7 +119,7 @@ impl Worker {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(kernel)?;
         let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_CLOEXEC).map_err(kernel)?;
         epoll.add(&timer, EpollEvent::new(EpollFlags::EPOLLIN, TIMER)).map_err(kernel)?;
-        let mut ledger = Ledger::new(plan::room_count(&scenario));
+        let mut ledger = Ledger::new(plan::room_count(&scenario), scenario.users);
         for (room, id) in order.rooms.iter().enumerate() {
             ledger.rooms[room].id = *id;
         }
@@ -165,8 +166,8 @@ impl Worker {
                 continue;
             }
             let id = |room: usize| order.rooms.get(room).copied().unwrap_or(0);
-            let place = |room: usize| Place { room, id: id(room), last: 0, target: 0, on: false, leaving: false };
-            let places: Vec<Place> = rooms.into_iter().map(|room| place(room as usize)).collect();
+            let places: Vec<Place> =
+                rooms.into_iter().map(|room| Place::new(room as usize, id(room as usize))).collect();
             let token = token::for_run(&order.secret, &plan::subject(&order.run, user));
             let number = self.clients.len();
             for place in &places {

@@ -1,7 +1,7 @@
 //! Replies: what they promise goes to the checker, and entering rooms goes on.
 
 use super::super::scenario::{Kind, Verb};
-use super::client::{Asked, Pending, Stage};
+use super::client::{Asked, Pending, Place, Stage};
 use super::ledger::Found;
 use super::scan::Identity;
 use super::{Timer, Worker};
@@ -23,6 +23,9 @@ impl Worker {
             self.closed = self.closed.saturating_sub(1);
             let measured = self.measured(pending.intended_ns);
             if kind == "error" {
+                if pending.identity != Identity::NONE && !pending.repeated && nothing_happened(text) {
+                    self.ledger.refused(pending.identity);
+                }
                 return self.tally.refused(code_of(text), measured);
             }
             self.tally.acknowledged(now.saturating_sub(pending.intended_ns), measured);
@@ -33,7 +36,7 @@ impl Worker {
         }
         match pending.asked {
             Asked::Join | Asked::Return => self.joined(number, pending, text, now),
-            Asked::Resume => self.resumed(number, text, now),
+            Asked::Resume => self.resumed(number, pending, text, now),
             Asked::CreateDm => self.conversation(number, text, now),
             Asked::Verb(_) => {}
         }
@@ -54,10 +57,13 @@ impl Worker {
                 self.ledger.acknowledged(place.room, seq, pending.identity);
                 self.clients[number].remember(pending.place, seq, pending.identity);
             }
-            Verb::Edit | Verb::Delete | Verb::React | Verb::Unreact | Verb::Pin | Verb::Unpin => {
+            Verb::Edit | Verb::Delete => {
+                self.ledger.changed(place.room, seq.unwrap_or(0), pending.message, verb == Verb::Delete);
+            }
+            Verb::React | Verb::Unreact | Verb::Pin | Verb::Unpin => {
                 self.ledger.named(place.room, seq.unwrap_or(0));
             }
-            Verb::History | Verb::Thread | Verb::Message => self.page(place.room, text),
+            Verb::History | Verb::Thread | Verb::Message => self.page(place.room, text, pending.floor),
             Verb::Resubscribe | Verb::Rejoin => {
                 self.clients[number].places[pending.place].on = false;
                 self.go_back(number, pending.place, verb, now);
@@ -66,15 +72,15 @@ impl Worker {
         }
     }
 
-    /// Holds a page against what is known.
-    fn page(&mut self, room: usize, text: &str) {
+    /// Holds a page against what is known, and what was when it was asked for.
+    fn page(&mut self, room: usize, text: &str, floor: u64) {
         let Ok(reply) = serde_json::from_str::<Value>(text) else {
             return self.ledger.violations.add(format!("no JSON: {text:.200}"));
         };
         let data = &reply["data"];
         let single = [&data["message"], &data["parent"]];
         for message in data["messages"].as_array().into_iter().flatten().chain(single).filter(|of| of.is_object()) {
-            self.ledger.read(room, found(message, &self.order.run, self.scenario.load.bytes));
+            self.ledger.read(room, found(message, &self.order.run, self.scenario.load.bytes), floor);
         }
     }
 
@@ -99,51 +105,74 @@ impl Worker {
             return self.ledger.violations.add(format!("joined without seq: {text:.200}"));
         };
         let place = &mut self.clients[number].places[pending.place];
-        let (room, last) = (place.room, place.last);
+        let Place { room, last, id, .. } = *place;
         let recovered = own.contains("\"recovered\":true");
         (place.on, place.leaving) = (true, false);
+        if seq < last {
+            self.ledger.violations.add(format!("room {id}: joined at {seq}, after {last} was seen: {text:.200}"));
+        }
         self.ledger.joined(room, seq);
         let resubscribed = pending.message != 0;
-        if !(resubscribed && recovered) {
+        if resubscribed && recovered {
+            self.clients[number].places[pending.place].replayed = seq;
+        } else {
             self.clients[number].places[pending.place].last = seq;
             if self.clients[number].resumes {
                 self.ledger.skipped(room, last, seq);
+            }
+            if resubscribed {
+                self.not_recovered(own, now);
             }
         }
         self.one_less(number, now);
     }
 
+    /// A client that named its last `seq` has to read the history afresh: no fault, but to be told.
+    fn not_recovered(&mut self, text: &str, now: u64) {
+        let reason = text.find("\"reason\":\"").and_then(|at| text[at + 10..].split('"').next());
+        let what = format!("not recovered: {}", reason.unwrap_or("no reason"));
+        self.tally.refused(&what, self.measured(now));
+    }
+
     /// A client is back: what it missed follows.
-    fn resumed(&mut self, number: usize, text: &str, now: u64) {
+    fn resumed(&mut self, number: usize, pending: Pending, text: &str, now: u64) {
         let Ok(reply) = serde_json::from_str::<Value>(text) else {
             return self.ledger.violations.add(format!("no JSON: {text:.200}"));
         };
-        for room in reply["data"]["rooms"].as_array().into_iter().flatten() {
-            let (id, seq) = (room["room_id"].as_u64().unwrap_or(0), room["seq"].as_u64().unwrap_or(0));
-            let Some(at) = self.clients[number].places.iter().position(|place| place.id == id) else {
-                self.ledger.violations.add(format!("resumed a room that was not asked for: {room}"));
-                continue;
-            };
-            let place = &mut self.clients[number].places[at];
-            if room["recovered"] == true {
-                if now >= self.borders.1 {
-                    self.tally.counts.resumes += 1;
-                }
-                if seq > place.last {
-                    place.target = seq;
-                    self.clients[number].missing += 1;
-                } else if seq < place.last {
-                    self.ledger.violations.add(format!("resumed at {seq}, after {} was seen: {room}", place.last));
-                }
-            } else {
-                let (of, last) = (place.room, place.last);
-                place.last = seq;
-                let reason = format!("not recovered: {}", room["reason"].as_str().unwrap_or("no reason"));
-                self.tally.refused(&reason, self.measured(now));
-                self.ledger.skipped(of, last, seq);
-            }
+        let rooms = reply["data"]["rooms"].as_array().map_or(&[][..], Vec::as_slice);
+        if rooms.len() as u64 != pending.message {
+            self.ledger.violations.add(format!("{} rooms were to be resumed: {text:.200}", pending.message));
+        }
+        for room in rooms {
+            self.resumed_room(number, room, now);
         }
         self.one_less(number, now);
+    }
+
+    fn resumed_room(&mut self, number: usize, room: &Value, now: u64) {
+        let (id, seq) = (room["room_id"].as_u64().unwrap_or(0), room["seq"].as_u64().unwrap_or(0));
+        let client = &mut self.clients[number];
+        let Some(place) = client.places.iter_mut().find(|place| place.id == id) else {
+            return self.ledger.violations.add(format!("resumed a room that was not asked for: {room}"));
+        };
+        let (of, last) = (place.room, place.last);
+        // Conversations are live before that.
+        if seq < last && self.scenario.kind == Kind::Room {
+            self.ledger.violations.add(format!("resumed at {seq}, after {last} was seen: {room}"));
+        }
+        if room["recovered"] != true {
+            place.last = seq.max(last);
+            self.not_recovered(&room.to_string(), now);
+            return self.ledger.skipped(of, last, seq);
+        }
+        if now >= self.borders.1 {
+            self.tally.counts.resumes += 1;
+        }
+        place.replayed = seq;
+        if seq > last {
+            place.target = seq;
+            client.missing += 1;
+        }
     }
 
     /// A conversation is made: both are in it.
@@ -166,14 +195,13 @@ impl Worker {
             return self.meet(number, now);
         }
         let resumes = client.resumes;
-        let back: Vec<String> = (client.places.iter().filter(|place| resumes && place.on))
-            .map(|place| format!(r#"{{"room_id":{},"last_seq":{}}}"#, place.id, place.last))
-            .collect();
-        let joins: Vec<usize> = (0..client.places.len()).filter(|at| !resumes || !client.places[*at].on).collect();
+        let back: Vec<usize> = (0..client.places.len()).filter(|at| resumes && client.places[*at].on).collect();
+        let joins: Vec<usize> = (0..client.places.len()).filter(|at| !back.contains(at)).collect();
         self.clients[number].missing = joins.len() + usize::from(!back.is_empty());
         if !back.is_empty() {
-            self.ask(number, 0, Asked::Resume, 0, now, |id| {
-                format!(r#"{{"type":"resume","id":{id},"data":{{"rooms":[{}]}}}}"#, back.join(","))
+            let named: Vec<String> = back.iter().map(|place| self.position(number, *place)).collect();
+            self.ask(number, 0, Asked::Resume, back.len() as u64, now, |id| {
+                format!(r#"{{"type":"resume","id":{id},"data":{{"rooms":[{}]}}}}"#, named.join(","))
             });
         }
         for place in joins {
@@ -182,6 +210,14 @@ impl Worker {
                 format!(r#"{{"type":"join_room","id":{id},"data":{{"room_id":{room}}}}}"#)
             });
         }
+    }
+
+    /// A room and the last that was seen of it, as `resume` and `subscribe` want it. What is known of the room by now must be in
+    /// what follows.
+    fn position(&mut self, number: usize, place: usize) -> String {
+        let place = &mut self.clients[number].places[place];
+        place.floor = self.ledger.rooms[place.room].head;
+        format!(r#"{{"room_id":{},"last_seq":{}}}"#, place.id, place.last)
     }
 
     /// The second of two to come makes their conversation.
@@ -198,15 +234,12 @@ impl Worker {
 
     /// The way back into a room that was left for a moment.
     fn go_back(&mut self, number: usize, place: usize, verb: Verb, now: u64) {
-        let of = self.clients[number].places[place];
         if verb == Verb::Resubscribe {
-            let text = |id| {
-                let (room, last) = (of.id, of.last);
-                format!(r#"{{"type":"subscribe","id":{id},"data":{{"room_id":{room},"last_seq":{last}}}}}"#)
-            };
+            let data = self.position(number, place);
+            let text = |id| format!(r#"{{"type":"subscribe","id":{id},"data":{data}}}"#);
             self.ask(number, place, Asked::Return, 1, now, text);
         } else {
-            let room = of.id;
+            let room = self.clients[number].places[place].id;
             let text = |id| format!(r#"{{"type":"join_room","id":{id},"data":{{"room_id":{room}}}}}"#);
             self.ask(number, place, Asked::Return, 0, now, text);
         }
@@ -215,7 +248,7 @@ impl Worker {
     /// Sends a command that is no part of the load.
     fn ask(&mut self, client: usize, place: usize, asked: Asked, message: u64, now: u64, text: impl Fn(u64) -> String) {
         let identity = Identity::NONE;
-        let pending = Pending { client, place, asked, intended_ns: now, identity, message, repeated: false };
+        let pending = Pending { client, place, asked, intended_ns: now, identity, message, floor: 0, repeated: false };
         match self.table.insert(pending) {
             Some(id) => self.send(client, text(id)),
             None => self.failed = Some("too many commands under way".into()),
@@ -228,6 +261,15 @@ pub fn found(message: &Value, run: &str, bytes: usize) -> Found {
     let content = message["content"].as_str().unwrap_or("");
     let id = message["message_id"].as_u64().unwrap_or(0);
     Found::new(id, content, message["is_deleted"] == true, run, bytes)
+}
+
+/// Whether an error says that nothing has happened, and nothing will: else the outcome is unknown.
+fn nothing_happened(text: &str) -> bool {
+    match code_of(text) {
+        "STORE_UNAVAILABLE" => false,
+        "INTERNAL" => text.contains("\"retryable\":false"),
+        _ => true,
+    }
 }
 
 fn code_of(text: &str) -> &str {

@@ -1,6 +1,7 @@
 //! Sockets of clients: connected without waiting, upgraded by a constant request, read with as few calls as will do.
 
 use super::super::scenario::Scenario;
+use super::inflate::{AGREED, OFFER, Plain};
 use crate::client::socket_config;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::io::{self, Read, Write};
@@ -32,10 +33,16 @@ pub struct Stream {
     pub received: u64,
     /// Bytes written and not yet counted.
     pub sent: u64,
+    /// Where permessage-deflate is agreed.
+    plain: Option<Box<Plain>>,
 }
 
-impl Read for Stream {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+/// Bytes read at a time where they are decompressed.
+const COMPRESSED_READ: usize = 16 << 10;
+
+impl Stream {
+    /// From the socket, as it is on the wire.
+    fn read_wire(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.drained {
             return Err(io::ErrorKind::WouldBlock.into());
         }
@@ -43,6 +50,30 @@ impl Read for Stream {
         self.drained = count > 0 && count < buffer.len();
         self.received += count as u64;
         Ok(count)
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Some(mut plain) = self.plain.take() else { return self.read_wire(buffer) };
+        let mut wire = [0; COMPRESSED_READ];
+        let count = loop {
+            match plain.take(buffer) {
+                0 => {}
+                count => break Ok(count),
+            }
+            match self.read_wire(&mut wire) {
+                Ok(0) => break Ok(0),
+                Ok(count) => {
+                    if let Err(error) = plain.put(&wire[..count]) {
+                        break Err(error);
+                    }
+                }
+                Err(error) => break Err(error),
+            }
+        };
+        self.plain = Some(plain);
+        count
     }
 }
 
@@ -122,13 +153,14 @@ pub fn connect(addr: SocketAddr, client: usize, receive_buffer: Option<usize>) -
 ///
 /// # Errors
 /// Why it has not.
-pub fn upgrade(socket: &mut TcpStream, addr: SocketAddr, token: &str) -> io::Result<()> {
+pub fn upgrade(socket: &mut TcpStream, addr: SocketAddr, token: &str, compression: bool) -> io::Result<()> {
     if let Some(error) = socket.take_error()? {
         return Err(error);
     }
+    let offer = if compression { OFFER } else { "" };
     let request = format!(
         "GET /ws HTTP/1.1\r\nHost: {addr}\r\nAuthorization: Bearer {token}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\r\n"
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n{offer}\r\n"
     );
     // A fresh socket takes a kilobyte.
     socket.write_all(request.as_bytes())
@@ -137,8 +169,8 @@ pub fn upgrade(socket: &mut TcpStream, addr: SocketAddr, token: &str) -> io::Res
 /// Reads on in the answer to the upgrade: true once it is there whole, and is the right one.
 ///
 /// # Errors
-/// The end of the connection, or another answer.
-pub fn read_head(socket: &mut TcpStream, head: &mut Vec<u8>) -> io::Result<bool> {
+/// The end of the connection, or another answer; `PermissionDenied` where no repetition would help.
+pub fn read_head(socket: &mut TcpStream, head: &mut Vec<u8>, compression: bool) -> io::Result<bool> {
     let mut buffer = [0; 2048];
     loop {
         match socket.read(&mut buffer) {
@@ -150,7 +182,15 @@ pub fn read_head(socket: &mut TcpStream, head: &mut Vec<u8>) -> io::Result<bool>
         if let Some(end) = end_of(head) {
             let text = String::from_utf8_lossy(&head[..end]);
             return match text.starts_with("HTTP/1.1 101") && text.contains(ACCEPT) {
+                true if compression && !text.contains(AGREED) => {
+                    let what = "the server does not compress (server.compression)";
+                    Err(io::Error::new(io::ErrorKind::PermissionDenied, what))
+                }
                 true => Ok(true),
+                // Busy is 429 or 503; any other refusal stays one.
+                false if text.starts_with("HTTP/1.1 4") && !text.starts_with("HTTP/1.1 429") => {
+                    Err(io::Error::new(io::ErrorKind::PermissionDenied, text.into_owned()))
+                }
                 false => Err(io::Error::other(text.into_owned())),
             };
         }
@@ -168,6 +208,12 @@ fn end_of(head: &[u8]) -> Option<usize> {
 pub fn open(socket: TcpStream, head: &[u8], scenario: &Scenario) -> Box<WebSocket<Stream>> {
     let rest = head[end_of(head).unwrap_or(head.len())..].to_vec();
     let size = (BUFFERS_MAX / scenario.users).clamp(*BUFFER.start(), *BUFFER.end());
-    let stream = Stream { socket, drained: false, received: head.len() as u64, sent: 0 };
+    let mut plain = scenario.compression.then(Box::<Plain>::default);
+    let rest = match &mut plain {
+        // What does not decompress now will not with what follows it.
+        Some(plain) => plain.put(&rest).map(|()| Vec::new()).unwrap_or(rest),
+        None => rest,
+    };
+    let stream = Stream { socket, drained: false, received: head.len() as u64, sent: 0, plain };
     Box::new(WebSocket::from_partially_read(stream, rest, Role::Client, Some(socket_config(size))))
 }

@@ -54,19 +54,21 @@ impl Tally {
         }
     }
 
-    /// A command has been sent, so late.
-    pub fn sent(&mut self, command: &'static str, late_ns: u64, measured: bool) {
-        self.second.sent += 1;
+    /// A command has been sent; so late, where that was the generator's own doing.
+    pub fn sent(&mut self, command: &'static str, late_ns: Option<u64>, measured: bool) {
+        self.second.counted.sent += 1;
         if measured {
             self.counts.sent += 1;
             count(&mut self.counts.commands, command);
-            record(&mut self.late, late_ns);
+            if let Some(late_ns) = late_ns {
+                record(&mut self.late, late_ns);
+            }
         }
     }
 
     /// A command was answered without an error, so long after its intended time.
     pub fn acknowledged(&mut self, ns: u64, measured: bool) {
-        self.second.acknowledged += 1;
+        self.second.counted.acknowledged += 1;
         record(&mut self.second_ack, ns);
         if measured {
             self.counts.acknowledged += 1;
@@ -76,7 +78,7 @@ impl Tally {
 
     /// A command was refused.
     pub fn refused(&mut self, code: &str, measured: bool) {
-        self.second.errors += 1;
+        self.second.counted.errors += 1;
         if measured {
             count(&mut self.counts.errors, code);
         }
@@ -84,7 +86,7 @@ impl Tally {
 
     /// An event was pushed; with a time where that says something.
     pub fn delivered(&mut self, ns: Option<u64>, measured: bool) {
-        self.second.deliveries += 1;
+        self.second.counted.deliveries += 1;
         self.counts.deliveries += u64::from(measured);
         if let Some(ns) = ns {
             record(&mut self.second_delivery, ns);
@@ -98,7 +100,7 @@ impl Tally {
     pub fn rotate(&mut self, connections: u64, in_flight: u64) -> SecondReport {
         let next = SecondReport { index: self.second.index + 1, ..SecondReport::default() };
         let mut report = std::mem::replace(&mut self.second, next);
-        (report.connections, report.in_flight) = (connections, in_flight);
+        (report.counted.connections, report.counted.in_flight) = (connections, in_flight);
         report.cpu_ns = thread_cpu_ns().saturating_sub(self.cpu_begin_ns);
         (report.ack, report.delivery) = (encode(&self.second_ack), encode(&self.second_delivery));
         self.second_ack.reset();

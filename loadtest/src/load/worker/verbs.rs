@@ -48,9 +48,14 @@ struct Said {
 impl Worker {
     /// A command's time has come: somebody says it. False if nobody could.
     pub fn arrival(&mut self, intended_ns: u64) -> bool {
-        if self.measured(intended_ns) {
-            self.tally.counts.offered += 1;
-        }
+        let said = self.somebody_says(intended_ns);
+        // In the closed loop nothing is offered that nobody can say.
+        let offered = said || self.scenario.load.in_flight == 0;
+        self.tally.counts.offered += u64::from(offered && self.measured(intended_ns));
+        said
+    }
+
+    fn somebody_says(&mut self, intended_ns: u64) -> bool {
         for _ in 0..TRIES {
             let number = self.dice.below(self.clients.len());
             let client = &mut self.clients[number];
@@ -58,7 +63,7 @@ impl Worker {
                 // Who is away, or does not read, does not talk.
                 Stage::Away => {}
                 _ if client.stalled || client.behind => {}
-                Stage::Ready => return self.act(number, intended_ns),
+                Stage::Ready => return self.act(number, intended_ns, false),
                 // Who is on the way back has to say it late, and it counts as late.
                 Stage::Entering | Stage::CatchingUp if self.scenario.load.in_flight == 0 => {
                     let room = client.queue.len() < QUEUE_MAX;
@@ -73,8 +78,8 @@ impl Worker {
         false
     }
 
-    /// A client says something.
-    pub fn act(&mut self, number: usize, intended_ns: u64) -> bool {
+    /// A client says something; `held` where it could not in time, which is not the generator's fault.
+    pub fn act(&mut self, number: usize, intended_ns: u64, held: bool) -> bool {
         let mut verb = if self.wheel_is_plain() { Verb::Send } else { self.wheel.pick(self.dice.unit()) };
         let mut number = number;
         let place = match verb {
@@ -87,13 +92,13 @@ impl Worker {
         let Some(place) = place else {
             verb = Verb::Ping;
             let said = Said { command: "ping", data: String::new(), identity: Identity::NONE, message: 0 };
-            return self.say(number, 0, verb, intended_ns, &said);
+            return self.say(number, 0, verb, intended_ns, held, &said);
         };
         let (verb, place, said) = self.compose(number, place, verb, intended_ns);
         if matches!(verb, Verb::Resubscribe | Verb::Rejoin) {
             self.clients[number].places[place].leaving = true;
         }
-        self.say(number, place, verb, intended_ns, &said)
+        self.say(number, place, verb, intended_ns, held, &said)
     }
 
     fn wheel_is_plain(&self) -> bool {
@@ -115,14 +120,15 @@ impl Worker {
         (client.stage == Stage::Ready && !client.stalled).then_some((owner, place))
     }
 
-    fn say(&mut self, client: usize, place: usize, verb: Verb, intended_ns: u64, said: &Said) -> bool {
+    fn say(&mut self, client: usize, place: usize, verb: Verb, intended_ns: u64, held: bool, said: &Said) -> bool {
         let (identity, message) = (said.identity, said.message);
+        let floor = self.ledger.rooms[self.clients[client].places[place].room].head;
         let pending =
-            Pending { client, place, asked: Asked::Verb(verb), intended_ns, identity, message, repeated: false };
+            Pending { client, place, asked: Asked::Verb(verb), intended_ns, identity, message, floor, repeated: false };
         let Some(id) = self.table.insert(pending) else { return false };
         self.closed += 1;
         let late = now_ns().saturating_sub(intended_ns);
-        self.tally.sent(said.command, late, self.measured(intended_ns));
+        self.tally.sent(said.command, (!held).then_some(late), self.measured(intended_ns));
         self.send(client, format!(r#"{{"type":"{}","id":{id},"data":{{{}}}}}"#, said.command, said.data));
         true
     }
@@ -191,7 +197,8 @@ impl Worker {
     fn new_message(&mut self, number: usize, place: usize, parent: u64, intended_ns: u64) -> Said {
         let client = &mut self.clients[number];
         client.number += 1;
-        let identity = Identity { user: client.user as u64, number: client.number, intended_ns };
+        let room = client.places[place].room as u64;
+        let identity = Identity { user: client.user as u64, room, number: client.number, intended_ns };
         self.message(number, place, identity, parent)
     }
 
@@ -210,7 +217,7 @@ impl Worker {
         let command = if verb == Verb::Delete {
             "delete_message"
         } else {
-            let content = identity.content(&self.order.run, Some(intended_ns % 1_000_000), self.scenario.load.bytes);
+            let content = identity.content(&self.order.run, Some(intended_ns), self.scenario.load.bytes);
             let _ = write!(data, r#","content":"{content}""#);
             own.push_back((place, message, identity));
             "edit_message"

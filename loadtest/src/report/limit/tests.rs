@@ -5,7 +5,7 @@ const MACHINE: Machine = Machine { cores: 8.0, memory_bytes: 1e10 };
 
 fn plan(objective: &[&str]) -> Plan {
     let objective = objective.iter().map(|text| text.parse().expect("good")).collect();
-    Plan { objective, first: 1.0, grow: 2.0, precision: 0.1, steps_max: 20 }
+    Plan { objective, first: 1.0, grow: 2.0, precision: 0.1, steps_max: 20, stop: || false }
 }
 
 /// A server that does `limit` times the scenario's load, then errs.

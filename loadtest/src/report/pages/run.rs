@@ -5,7 +5,8 @@ use crate::report::assert::value;
 use crate::report::format::{bytes, count, counted, number, time};
 use crate::report::html::{self, Cell};
 use crate::report::plot::{Axis, Look, Plot, Scale, Series};
-use crate::result::{RunResult, Second, Threshold};
+use crate::report::summary::{measured, unsent};
+use crate::result::{RunResult, Second};
 
 const RATE: Axis = Axis { label: "Per second", scale: Scale::FromZero, words: number };
 const CORES: Axis = Axis { label: "Cores", scale: Scale::FromZero, words: number };
@@ -13,16 +14,12 @@ const BYTES: Axis = Axis { label: "Resident memory", scale: Scale::FromZero, wor
 const NUMBER: Axis = Axis { label: "Operations", scale: Scale::FromZero, words: number };
 const CONNECTIONS: Axis = Axis { label: "Connections", scale: Scale::FromZero, words: number };
 
-/// Commands that were not sent in time although the plan wanted them: beyond this part of all, it is said.
-const LATE_SHARE: f64 = 0.01;
-
 /// The page of a run.
 pub fn run_page(run: &RunResult) -> String {
     let title = format!("Load test: {}", run.scenario);
     let mut warnings = run.notes.clone();
     let latency = latency(run, &mut warnings);
-    let own = warnings_of(run);
-    warnings.extend(own.into_iter().filter(|warning| !run.notes.contains(warning)));
+    warnings.extend(unsent(run));
     let mut body =
         html::header(&title, Some(verdict(run)).as_ref().map(|(good, words)| (*good, words.as_str())), &facts(run));
     body += &html::notes("warn", &warnings);
@@ -74,20 +71,6 @@ pub fn facts(run: &RunResult) -> Vec<String> {
     }
     facts.push(counted(u64::from(run.workers), "load worker", "load workers"));
     facts
-}
-
-/// What makes figures mean something else than they seem to.
-fn warnings_of(run: &RunResult) -> Vec<String> {
-    let mut warnings = Vec::new();
-    let missing = run.counts.offered.saturating_sub(run.counts.sent);
-    if missing as f64 > run.counts.offered as f64 * LATE_SHARE {
-        warnings.push(format!(
-            "{} of {} commands that the plan wanted were not sent: the load was lighter than planned.",
-            count(missing),
-            count(run.counts.offered)
-        ));
-    }
-    warnings
 }
 
 fn tiles(run: &RunResult) -> String {
@@ -185,14 +168,6 @@ fn look_of(name: &str) -> (u8, Look) {
         "resume" => (4, Look::Solid),
         _ => (4, Look::Dashed),
     }
-}
-
-/// What was measured, in the unit of the threshold's text.
-fn measured(threshold: &Threshold) -> String {
-    let Some(value) = threshold.value else { return "no such value in this run".into() };
-    let bound = threshold.text.rsplit(['<', '>', '=']).next().unwrap_or_default();
-    let unit = bound.trim().trim_start_matches(|c: char| c.is_ascii_digit() || "+-._".contains(c)).trim();
-    format!("{} {}", number(value), if unit == "us" { "µs" } else { unit }).trim_end().to_owned()
 }
 
 /// What a latency is from and to.
@@ -350,8 +325,8 @@ mod tests {
     #[test]
     fn says_when_the_load_was_lighter_than_planned() {
         let mut run = examples::run();
-        assert_eq!(warnings_of(&run), Vec::<String>::new());
+        assert_eq!(unsent(&run), None);
         run.counts.offered = 12_000;
-        assert!(warnings_of(&run)[0].contains("1,997 of 12,000 commands"), "{:?}", warnings_of(&run));
+        assert!(unsent(&run).is_some_and(|text| text.contains("1,997 of 12,000 commands")), "{:?}", unsent(&run));
     }
 }

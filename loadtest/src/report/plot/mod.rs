@@ -12,6 +12,8 @@ use std::fmt::Write as _;
 /// Size of the drawing, in its own units; the page stretches it.
 const WIDTH: f64 = 560.0;
 const HEIGHT: f64 = 290.0;
+/// The width of a digit, about.
+const DIGIT: f64 = 7.0;
 const LEFT: f64 = 74.0;
 const RIGHT: f64 = 22.0;
 const TOP: f64 = 14.0;
@@ -159,9 +161,10 @@ impl Plot {
         for Tick { at, value, minor } in x.ticks() {
             let _ = write!(svg, "<path class=\"grid\" d=\"M{at:.1} {TOP}V{bottom}\"/>");
             let class = if minor { " class=\"minor\"" } else { "" };
-            // The last number ends where the drawing does.
-            let (anchor, place) = if at > right - 14.0 { ("end", WIDTH - 2.0) } else { ("middle", at) };
             let words = escape(&(self.x.words)(value));
+            // A number that would reach beyond the drawing ends where that does.
+            let wide = at + words.chars().count() as f64 * DIGIT / 2.0 > WIDTH - 2.0;
+            let (anchor, place) = if wide { ("end", WIDTH - 2.0) } else { ("middle", at) };
             let _ = write!(
                 svg,
                 "<text{class} x=\"{place:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\">{words}</text>",

@@ -95,7 +95,7 @@ impl Shard {
     /// Sends a batch on every lane that is free and has something to write.
     pub(super) fn send_batches(&mut self) {
         for lane in 0..self.core.journal.lanes() {
-            if !self.core.journal.is_ready(lane) {
+            if !self.core.journal.is_ready(lane, &self.core.limits, self.core.now.mono) {
                 continue;
             }
             let mut building: Option<Building> = None;

@@ -116,6 +116,7 @@ fn limits(rng: &mut Rng) -> Limits {
         journal_ops_max: rng.between(4, 64) as usize,
         batch_ops_max: rng.between(1, 16) as usize,
         lanes: rng.between(1, 3) as u16,
+        gather_behind: 2,
         peer_queue_max: rng.between(16, 256) as usize,
         ring_events: rng.between(2, 32) as usize,
         hold_writes_min: 2,
