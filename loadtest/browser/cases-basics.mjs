@@ -88,9 +88,14 @@ test('reading back through history, page by page, without a jump', async () => {
   await ada.shows(all);
   await ada.page.reload();
   await ada.shows(all.slice(-50));
-  const marker = ada.page.locator('#log .message', { hasText: /line 81$/ });
-  await ada.page.locator('#scroller').evaluate((node) => node.scrollTo(0, 390));
-  const before = await marker.boundingBox();
+  // The first whole message in sight, before anything has answered to the scrolling.
+  const before = await ada.page.locator('#scroller').evaluate((node) => {
+    node.scrollTo(0, 390);
+    const { top } = node.getBoundingClientRect();
+    const seen = [...node.querySelectorAll('.message')].find((one) => one.getBoundingClientRect().top >= top);
+    return { line: /line \d+$/.exec(seen.textContent.trim())[0], y: seen.getBoundingClientRect().top };
+  });
+  const marker = ada.page.locator('#log .message', { hasText: new RegExp(`${before.line}$`) });
   await ada.shows(all.slice(-100));
   const after = await marker.boundingBox();
   assert.ok(Math.abs(before.y - after.y) <= 2, `the text under the reader’s eyes moved by ${after.y - before.y}px`);

@@ -26,13 +26,8 @@ use crate::trim::{self, Trim};
 use crate::watchdog::Beat;
 use crate::write::Writer;
 
-/// Bytes read from one socket in one turn.
+/// Bytes read from one socket in one turn; the size of the one buffer that all sockets share.
 pub const READ_BYTES_MAX: usize = 16 << 10;
-/// The size of the one buffer that all sockets share.
-const BUFFER_BYTES: usize = 4 * READ_BYTES_MAX;
-/// Sockets that are read before what they brought is handled: the kernel's code and the engine's push each other out of
-/// the processor's caches, so they take turns less often than once a message.
-const READ_TOGETHER_MAX: usize = 16;
 /// Microseconds of handling sockets' input after which a turn goes on to everything else.
 const READ_US_MAX: u64 = 500;
 /// Messages taken from each peer in one turn.
@@ -70,10 +65,6 @@ pub struct Pump<E: Edge> {
     beat: Arc<Beat>,
     /// One for all sockets.
     buffer: Box<[u8]>,
-    /// What the sockets that were read last brought, in this order; empty between turns.
-    got: Vec<(ConnId, Got)>,
-    /// Up to where the buffer is filled with it.
-    filled: usize,
     writer: Writer,
     /// Sockets that end with this turn.
     ending: Vec<ConnId>,
@@ -89,16 +80,6 @@ pub struct Pump<E: Edge> {
     counted: Mono,
     /// The shard has slept since.
     slept: bool,
-}
-
-/// What reading a socket has brought.
-enum Got {
-    /// Bytes, in this part of the buffer.
-    Bytes(std::ops::Range<usize>),
-    /// The peer sends no more.
-    Eof,
-    /// The socket is broken.
-    Broken,
 }
 
 /// What a pump is made of, besides its edge.
@@ -129,9 +110,7 @@ impl<E: Edge> Pump<E> {
             inbox,
             bell,
             beat,
-            buffer: vec![0; BUFFER_BYTES].into(),
-            got: Vec::with_capacity(READ_TOGETHER_MAX),
-            filled: 0,
+            buffer: vec![0; READ_BYTES_MAX].into(),
             writer: Writer::default(),
             ending: Vec::new(),
             now,
@@ -246,15 +225,10 @@ impl<E: Edge> Pump<E> {
                 continue;
             }
             self.take_socket(ready);
-            if self.got.len() < READ_TOGETHER_MAX && BUFFER_BYTES - self.filled >= READ_BYTES_MAX {
-                continue;
-            }
-            self.handle_got();
             if clock::mono().since(self.now.mono) > READ_US_MAX {
                 break;
             }
         }
-        self.handle_got();
         Ok(any)
     }
 

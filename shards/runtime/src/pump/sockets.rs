@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use veza_engine::fanout::Outbox;
 use veza_engine::id::ConnId;
 
-use super::{Got, LISTENER, Pump, READ_BYTES_MAX};
+use super::{LISTENER, Pump};
 use crate::edge::{Accept, Edge, End, Io};
 use crate::poller::{Interest, Ready};
 use crate::sockets::Sockets;
@@ -40,40 +40,25 @@ impl<E: Edge> Pump<E> {
         }
     }
 
-    /// Reads once. What comes is handled with what other sockets bring, in [`Pump::handle_got`].
+    /// Reads once and hands it to the edge.
     fn read(&mut self, id: ConnId) {
+        let mut buffer = std::mem::take(&mut self.buffer);
         self.stats.calls[Call::Read] += 1;
-        let from = self.filled;
-        let Some(open) = self.sockets.get_mut(id) else { return };
-        let got = match (&open.socket).read(&mut self.buffer[from..from + READ_BYTES_MAX]) {
-            Ok(0) => Got::Eof,
+        let result = match self.sockets.get_mut(id) {
+            Some(open) => (&open.socket).read(&mut buffer),
+            None => Err(io::ErrorKind::NotConnected.into()),
+        };
+        match result {
+            Ok(0) => self.with(id, |edge, io| edge.on_eof(io)),
             Ok(count) => {
                 self.stats.reads += 1;
                 self.stats.read_bytes += count as u64;
-                self.filled += count;
-                Got::Bytes(from..from + count)
+                self.with(id, |edge, io| edge.on_bytes(io, &mut buffer[..count]));
             }
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => return,
-            Err(_) => Got::Broken,
-        };
-        self.got.push((id, got));
-    }
-
-    /// Hands what was read to the edge. A connection that ends by what another one brought is not asked any more: for it,
-    /// its bytes came too late.
-    pub(super) fn handle_got(&mut self) {
-        let mut buffer = std::mem::take(&mut self.buffer);
-        let mut got = std::mem::take(&mut self.got);
-        for (id, got) in got.drain(..) {
-            match got {
-                Got::Bytes(range) => self.with(id, |edge, io| edge.on_bytes(io, &mut buffer[range])),
-                Got::Eof => self.with(id, |edge, io| edge.on_eof(io)),
-                Got::Broken => self.with(id, |_, io| io.end(End::Close)),
-            }
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Err(_) => self.with(id, |_, io| io.end(End::Close)),
         }
         self.buffer = buffer;
-        self.got = got;
-        self.filled = 0;
     }
 
     /// Lets the edge handle something of one connection, and carries out what it asked for. A panic costs this
