@@ -197,3 +197,25 @@ pub fn object(fill: impl FnOnce(Object<'_>)) -> Vec<u8> {
     fill(Object::new(&mut out));
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every byte that must be escaped, and some that must not, at every place of the chunks that are looked at together.
+    #[test]
+    fn strings_are_escaped_wherever_it_is_needed() {
+        for special in (0..0x20).chain([b'"', b'\\', b'/', 0x7F]).map(char::from).chain(['é', '😀']) {
+            for place in 0..3 * SCANNED {
+                let mut text = "x".repeat(place);
+                text.push(special);
+                text.push_str(&"y".repeat(3 * SCANNED - place));
+                let mut out = Vec::new();
+                push_string(&mut out, &text);
+                assert_eq!(serde_json::from_slice::<String>(&out).ok(), Some(text), "{special:?} at {place}");
+                let escaped = u32::from(special) < 0x20 || matches!(special, '"' | '\\');
+                assert_eq!(out.contains(&b'\\'), escaped, "{special:?} at {place}");
+            }
+        }
+    }
+}

@@ -126,3 +126,25 @@ fn write_static(value: &StaticNode, out: &mut Vec<u8>) {
     }
     .expect("a Vec takes every write");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// ASCII takes a way of its own: it says what the other says of the same text with one letter more.
+    #[test]
+    fn ascii_is_counted_as_all_text_is() {
+        for byte in 0..0x80u8 {
+            for (before, after) in
+                [("", ""), ("a", ""), ("", "a"), ("sixteen and more letters ", " in front and behind")]
+            {
+                let text = format!("{before}{}{after}", char::from(byte));
+                for (lines, visible) in [(true, true), (false, true), (true, false), (false, false)] {
+                    // Its zero-width letter is counted, and nobody sees it.
+                    let other = count(&format!("{text}\u{200B}"), lines, visible).map(|chars| chars - 1);
+                    assert_eq!(count(&text, lines, visible), other, "{text:?} {lines} {visible}");
+                }
+            }
+        }
+    }
+}
