@@ -111,13 +111,19 @@ impl TestPg {
         all.extend(self.children());
         signal("KILL", &all);
         self.wait_for_end();
+        // One that waits for the disk dies when the disk has answered; a new server refuses to start beside it.
+        wait_for_state(&all, |state| matches!(state, None | Some('Z' | 'X')));
     }
 
-    /// SIGSTOP for the server and all of its processes: sockets stay open, and nothing answers.
+    /// SIGSTOP for the server and all of its processes: sockets stay open, and nothing answers. Returns when all
+    /// of them stand still: one that waits for the disk stops when the disk has answered.
     pub fn pause(&self) {
-        let postmaster = self.pid().expect("a running server");
-        signal("STOP", &[postmaster]);
-        signal("STOP", &self.children());
+        let postmaster = [self.pid().expect("a running server")];
+        signal("STOP", &postmaster);
+        wait_for_state(&postmaster, stands_still);
+        let children = self.children();
+        signal("STOP", &children);
+        wait_for_state(&children, stands_still);
     }
 
     /// Undoes [`TestPg::pause`].
@@ -347,6 +353,28 @@ fn serves_client(pid: u32) -> bool {
     title.contains("127.0.0.1(") || title.contains("[local]")
 }
 
+/// The state letter of a process; `None` where there is none.
+fn state(pid: u32) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.chars().next()
+}
+
+/// Stopped, or ended in the meantime.
+fn stands_still(state: Option<char>) -> bool {
+    matches!(state, None | Some('T' | 'Z' | 'X'))
+}
+
+/// Signals are delivered some time after they were sent: waits until every process is in such a state.
+fn wait_for_state(pids: &[u32], reached: impl Fn(Option<char>) -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    for &pid in pids {
+        while !reached(state(pid)) {
+            assert!(Instant::now() < deadline, "process {pid} is still {:?} after {PATIENCE:?}", state(pid));
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
 /// utime + stime of a process in clock ticks, with those of its reaped children if asked.
 fn cpu_ticks(pid: u32, with_children: bool) -> u64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
@@ -386,8 +414,7 @@ mod tests {
         pg.stop_immediate();
         pg.start_again();
         pg.pause();
-        let stat = fs::read_to_string(format!("/proc/{}/stat", pg.pid().unwrap())).unwrap();
-        assert!(stat.contains(") T "), "{stat}");
+        assert_eq!(state(pg.pid().unwrap()), Some('T'));
         pg.resume();
         assert_eq!(pg.sql("select n from t"), "1");
         let (pid, dir) = (pg.pid().unwrap(), pg.dir.clone());
