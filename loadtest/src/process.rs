@@ -49,6 +49,11 @@ pub fn cores() -> usize {
     (0..CpuSet::count()).filter(|core| set.is_set(*core).unwrap_or(false)).count()
 }
 
+/// The core of a server that has one of its own, or of what it is compared with.
+pub const SERVER_CORE: usize = 0;
+/// The core of the load and of the database beside it.
+const LOAD_CORE: usize = 1;
+
 /// Runs `work` with the calling thread on one core. Threads and processes that it starts meanwhile stay there.
 pub fn on_core<T>(core: usize, work: impl FnOnce() -> T) -> io::Result<T> {
     let before = sched_getaffinity(Pid::from_raw(0))?;
@@ -56,6 +61,21 @@ pub fn on_core<T>(core: usize, work: impl FnOnce() -> T) -> io::Result<T> {
     let result = work();
     sched_setaffinity(Pid::from_raw(0), &before)?;
     Ok(result)
+}
+
+/// As [`on_core`], off the server's core where the machine has another. How many the calling thread may use is not
+/// asked: it may be kept on one of them already.
+pub fn on_load_core<T>(work: impl FnOnce() -> T) -> io::Result<T> {
+    let before = sched_getaffinity(Pid::from_raw(0))?;
+    pin_to_load_core()?;
+    let result = work();
+    sched_setaffinity(Pid::from_raw(0), &before)?;
+    Ok(result)
+}
+
+/// As [`on_load_core`], for good.
+pub fn pin_to_load_core() -> io::Result<()> {
+    pin_to_core(LOAD_CORE).or_else(|_| pin_to_core(SERVER_CORE))
 }
 
 /// Keeps the calling thread, and the threads that it will start, on one core.
@@ -92,5 +112,15 @@ mod tests {
         let all = cores();
         assert_eq!(on_core(0, cores).expect("core 0 exists"), 1);
         assert_eq!(cores(), all);
+    }
+
+    #[test]
+    fn load_keeps_off_the_servers_core_however_deep_it_is_asked() {
+        let where_now = || sched_getaffinity(Pid::from_raw(0)).expect("readable");
+        let machine = where_now();
+        let (outer, inner) = on_load_core(|| (where_now(), on_load_core(where_now).expect("a core"))).expect("a core");
+        assert_eq!(outer, inner);
+        let another = machine.is_set(LOAD_CORE).expect("a core");
+        assert_eq!(outer.is_set(SERVER_CORE).expect("a core"), !another);
     }
 }

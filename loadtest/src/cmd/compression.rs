@@ -77,8 +77,7 @@ impl Arguments {
     pub fn run(self) -> Result<bool, String> {
         let settings = [("server.compression", "true"), ("server.shards", "1"), ("limits.max_members_per_room", "0")];
         let (server, _pg) = start(self.store.into(), Options { core: Some(0), ..Options::unlimited() }.and(&settings));
-        let last = process::cores() - 1;
-        let measured = process::on_core(last, || on_this_thread(self.measure(&server)));
+        let measured = process::on_load_core(|| on_this_thread(self.measure(&server)));
         let figures = measured.map_err(|error| error.to_string())??;
         for (name, side) in [("plain", &figures.plain), ("compressed", &figures.compressed)] {
             println!(

@@ -138,7 +138,7 @@ impl Arguments {
     pub fn run(self) -> Result<bool, String> {
         let options = Options { core: Some(0), ..Options::unlimited().and(&[("server.shards", "1")]) };
         let (server, _pg) = start(self.store.into(), options);
-        process::pin_to_core(process::cores().min(2) - 1).map_err(|error| error.to_string())?;
+        process::pin_to_load_core().map_err(|error| error.to_string())?;
         let figures = on_this_thread(async {
             let room = make_rooms(server.addr(), 1, &server.token("owner"), &[]).await?[0].id;
             let mut sockets = Vec::new();

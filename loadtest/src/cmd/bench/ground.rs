@@ -13,10 +13,7 @@ use veza_loadtest::server::{Options, Server};
 
 /// Bytes of a message's content.
 pub const CONTENT_BYTES: usize = 128;
-/// The core of the server, or of what it is compared with.
-pub const SERVER_CORE: usize = 0;
-/// The core of the load and of the database.
-pub const LOAD_CORE: usize = 1;
+pub use veza_loadtest::process::SERVER_CORE;
 
 /// Connections that are being made at a time, and rooms.
 const AT_ONCE: usize = 32;
@@ -32,7 +29,7 @@ pub struct Ground {
 
 /// Runs an experiment whose load and database have one core and whose server has the other.
 pub fn apart<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
-    process::on_core(LOAD_CORE.min(process::cores() - 1), work).map_err(|error| error.to_string())?
+    process::on_load_core(work).map_err(|error| error.to_string())?
 }
 
 impl Ground {

@@ -93,10 +93,6 @@ const PAIRS: [Pair; 11] = [
     Pair { store: Store::Sqlite, ..pair((50, 10, 400.0), (10, 60, 800.0)) },
 ];
 
-/// The core of a server with one shard.
-const SERVER_CORE: usize = 0;
-/// Where everything else is then.
-const LOAD_CORE: usize = 1;
 /// How far a prediction may be off.
 const ERROR_MAX: f64 = 0.20;
 /// The part of the offered messages that must have been carried: what a starved machine does is no measure of a plan.
@@ -232,16 +228,16 @@ impl Arguments {
 fn server(store: Store, shards: u16) -> (Server, Option<TestPg>) {
     let count = shards.to_string();
     let mut options = Options::unlimited().and(&[("server.shards", &count)]);
-    options.core = (shards == 1).then_some(SERVER_CORE);
+    options.core = (shards == 1).then_some(process::SERVER_CORE);
     start(store, options)
 }
 
 /// Runs what keeps off the core of servers with a single shard: load and databases.
 fn apart<T>(shards: u16, work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
-    if shards > 1 || process::cores() == 1 {
+    if shards > 1 {
         return work();
     }
-    process::on_core(LOAD_CORE, work).map_err(|error| error.to_string())?
+    process::on_load_core(work).map_err(|error| error.to_string())?
 }
 
 fn own(server: &Server) -> Target {

@@ -40,7 +40,7 @@ impl Stage {
         let pg = TestPg::start_with(pg_settings);
         let options = Options { core: Some(0), database: Some(pg.url()), ..Options::unlimited() };
         let server = Server::start(options.and(&[("server.shards", "1")]));
-        process::pin_to_core(process::cores().min(2) - 1).map_err(|error| error.to_string())?;
+        process::pin_to_load_core().map_err(|error| error.to_string())?;
         let made = on_this_thread(make_rooms(server.addr(), rooms, &server.token("owner"), &[]))?;
         let rooms = made.iter().map(|room| room.id).collect();
         let crowd = Crowd::new(server.addr()).map_err(|error| error.to_string())?;
