@@ -14,7 +14,7 @@ use super::context::Context;
 use super::plan::{Planned, column, int, planned};
 use super::plan_message::push;
 use super::rows::uint;
-use super::upkeep::transact;
+use super::upkeep::transact_unflushed;
 use crate::store::report::{Meter, wall_now};
 
 /// Rooms noted at once; beyond, the rooms that are behind are looked for in the database.
@@ -194,6 +194,11 @@ impl Pending {
         self.lock().look_after
     }
 
+    /// What was done may be undone: all rooms are to be looked at.
+    pub(super) fn look_again(&self) {
+        self.lock().look_after = Some(RoomId(0));
+    }
+
     fn looked_up_to(&self, from: RoomId, to: Option<RoomId>) {
         let mut noted = self.lock();
         // Another look from the start may have become necessary meanwhile.
@@ -358,12 +363,12 @@ async fn write(
     });
     let position: Planned = planned!(POSITIONS, rooms.clone(), seqs.clone());
     plan.push(position);
-    match transact(context, session, plan).await {
+    match transact_unflushed(context, session, plan).await {
         Ok(_) => drop(context.meter.search_indexed.fetch_add(entries.len() as u64, Relaxed)),
         Err(error) if fault(&error) == Fault::Data => {
             // Better that these are not found than that nothing is from here on.
             tracing::error!(reason = describe(&error), messages = entries.len(), "messages could not be indexed");
-            transact(context, session, vec![planned!(POSITIONS, rooms, seqs)]).await?;
+            transact_unflushed(context, session, vec![planned!(POSITIONS, rooms, seqs)]).await?;
         }
         Err(error) => return Err(error),
     }

@@ -20,9 +20,17 @@ use crate::store::report::wall_now;
 
 /// From the first event that is not indexed to the round that does it: many at a time cost less.
 const GATHER: Duration = Duration::from_millis(200);
+/// The same while more than [`BUSY`] events a second are committed. A room costs a round as much as a message does, so
+/// several messages of it are waited for.
+const GATHER_BUSY: Duration = Duration::from_secs(1);
+/// Events in a second beyond which the work is worth more than a second's wait.
+const BUSY: u64 = 1_000;
 /// Events in a round while somebody writes. Batches wait for the core, the locks and the disk that a round is using: one
 /// of 700 events kept them waiting for up to 50 ms, this one takes two.
-const SMALL_ROUND: i64 = 48;
+const SMALL_ROUND: i64 = 64;
+/// From one round to the next while more than [`BUSY`] events a second are committed: a round costs as much as ten
+/// messages before it has indexed any.
+const ROUND_EVERY: Duration = Duration::from_millis(10);
 /// While somebody writes, the index takes no more than one message in this time: 6,600 a second.
 const INDEX_PACE: Duration = Duration::from_micros(150);
 /// The same while more than [`FLOOD`] events a second are committed: sending goes before; the index falls behind and
@@ -47,10 +55,29 @@ pub(super) struct Request {
 
 /// One transaction, in which our server holds the database; answers the rows that the statements met.
 pub(super) async fn transact(context: &Context, session: &Session, statements: Vec<Planned>) -> Result<u64, Error> {
+    hold_and_send(context, session, "BEGIN", statements).await
+}
+
+/// As [`transact`], without waiting for the disk: a crash of the database in the next moments may undo it, as a whole.
+/// For what can be made again.
+pub(super) async fn transact_unflushed(
+    context: &Context,
+    session: &Session,
+    statements: Vec<Planned>,
+) -> Result<u64, Error> {
+    hold_and_send(context, session, "BEGIN; SET LOCAL synchronous_commit TO off", statements).await
+}
+
+async fn hold_and_send(
+    context: &Context,
+    session: &Session,
+    begin: &'static str,
+    statements: Vec<Planned>,
+) -> Result<u64, Error> {
     let mut plan = vec![planned!(HOLD, context.epoch)];
     plan.extend(statements);
     // The row of HOLD is no row of theirs.
-    Ok(send(session, &plan, &["BEGIN"], &["COMMIT"]).await?.saturating_sub(1))
+    Ok(send(session, &plan, &[begin], &["COMMIT"]).await?.saturating_sub(1))
 }
 
 /// Works until the store is closed.
@@ -74,6 +101,8 @@ pub(super) async fn run(context: Arc<Context>, mut requests: mpsc::UnboundedRece
         };
         let end = upkeep.serve(&context, &session, &mut requests).await;
         let Err(error) = end else { return };
+        // A crash of the database may have undone what was indexed last.
+        context.pending.look_again();
         if fault(&error) == Fault::Superseded {
             // The keeper of the lock ends the process.
             return;
@@ -105,8 +134,8 @@ struct Writes {
     seen: u64,
     /// When the count of the present stretch of time began, and at how many events.
     counted: Option<(Instant, u64)>,
-    /// More than [`FLOOD`] in the stretch before.
-    flood: bool,
+    /// Events in a second of the stretch before.
+    rate: u64,
 }
 
 impl Writes {
@@ -116,10 +145,23 @@ impl Writes {
         let passed = now.saturating_duration_since(since);
         if passed >= COUNT_OVER {
             let millis = u64::try_from(passed.as_millis()).unwrap_or(u64::MAX);
-            self.flood = (events - before).saturating_mul(1000) / millis > FLOOD;
+            self.rate = (events - before).saturating_mul(1000) / millis;
             self.counted = Some((now, events));
         }
         std::mem::replace(&mut self.seen, events) != events
+    }
+
+    /// How long what is not indexed waits for more of its kind, milliseconds.
+    fn gather_ms(&self) -> i64 {
+        let gather = if self.rate > BUSY { GATHER_BUSY } else { GATHER };
+        i64::try_from(gather.as_millis()).unwrap_or(i64::MAX)
+    }
+
+    /// From the begin of a round that indexed so many messages to the next round.
+    fn rest(&self, indexed: u32) -> Duration {
+        let pace = if self.rate > FLOOD { INDEX_PACE_FLOODED } else { INDEX_PACE };
+        let least = if self.rate > BUSY { ROUND_EVERY } else { Duration::ZERO };
+        pace.saturating_mul(indexed).max(least)
     }
 }
 
@@ -150,7 +192,7 @@ impl Upkeep {
 
     /// Time until there is something to do; at most that after which commits are noticed.
     fn wait(&self, context: &Context) -> Duration {
-        let gather = i64::try_from(GATHER.as_millis()).unwrap_or(i64::MAX);
+        let gather = self.writes.gather_ms();
         let index = context.pending.since().map_or(gather, |since| (since + gather - wall_now().0).clamp(0, gather));
         let index = Duration::from_millis(index.cast_unsigned());
         let rest = self.index_rest.map_or(Duration::ZERO, |rest| rest.saturating_duration_since(Instant::now()));
@@ -172,14 +214,17 @@ impl Upkeep {
         let events = if written { SMALL_ROUND } else { index::EVENTS_MAX };
         index::step(context, session, Share { events, since }).await?;
         let indexed = u32::try_from(meter.search_indexed.load(Relaxed) - before).unwrap_or(u32::MAX);
-        let pace = if self.writes.flood { INDEX_PACE_FLOODED } else { INDEX_PACE };
-        self.index_rest = begun.checked_add(pace.saturating_mul(indexed)).filter(|_| written);
+        self.index_rest = begun.checked_add(self.writes.rest(indexed)).filter(|_| written);
         Ok(())
     }
 
     async fn step(&mut self, context: &Context, session: &Session) -> Result<(), Error> {
+        if session.client.is_closed() {
+            // Fails, and says why: what was not flushed is looked for without waiting for the next event.
+            session.client.batch_execute("").await?;
+        }
         let (now, wall) = (Instant::now(), wall_now().0);
-        let gather = i64::try_from(GATHER.as_millis()).unwrap_or(i64::MAX);
+        let gather = self.writes.gather_ms();
         let rests = self.index_rest.is_some_and(|rest| rest > now);
         if !rests && context.pending.since().is_some_and(|since| since + gather <= wall) {
             self.index(context, session, wall - gather).await?;
@@ -225,17 +270,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_flood_is_told_by_what_a_stretch_of_time_brought() {
+    fn the_rate_is_told_by_what_a_stretch_of_time_brought() {
         let (mut writes, start) = (Writes::default(), Instant::now());
         let mut look = |millis: u64, events: u64| {
             let written = writes.look(start + Duration::from_millis(millis), events);
-            (written, writes.flood)
+            let rests = [10, 100].map(|indexed| writes.rest(indexed).as_micros());
+            (written, writes.gather_ms(), rests)
         };
-        assert_eq!(look(0, 0), (false, false));
-        assert_eq!(look(7, 100), (true, false), "a batch is no flood");
-        assert_eq!(look(14, 100), (false, false));
-        assert_eq!(look(260, 1600), (true, true), "6,153 a second");
-        assert_eq!(look(400, 1700), (true, true), "the stretch is not over");
-        assert_eq!(look(520, 1700), (false, false));
+        assert_eq!(look(0, 0), (false, 200, [1_500, 15_000]));
+        assert_eq!(look(7, 100), (true, 200, [1_500, 15_000]), "a batch is no flood");
+        assert_eq!(look(14, 100), (false, 200, [1_500, 15_000]));
+        assert_eq!(look(260, 1600), (true, 1000, [10_000, 50_000]), "6,153 a second");
+        assert_eq!(look(400, 1700), (true, 1000, [10_000, 50_000]), "the stretch is not over");
+        assert_eq!(look(520, 2200), (true, 1000, [10_000, 15_000]), "2,307 a second");
+        assert_eq!(look(780, 2200), (false, 200, [1_500, 15_000]));
     }
 }

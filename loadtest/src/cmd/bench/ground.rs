@@ -15,6 +15,8 @@ use veza_loadtest::server::{Options, Server};
 pub const CONTENT_BYTES: usize = 128;
 pub use veza_loadtest::process::SERVER_CORE;
 
+/// Files of PostgreSQL's log that are there from the start; no experiment writes more.
+const LOG_FILES: u32 = 40;
 /// Connections that are being made at a time, and rooms.
 const AT_ONCE: usize = 32;
 /// How long it may take until everybody is there.
@@ -35,7 +37,8 @@ pub fn apart<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
 impl Ground {
     /// Starts both. `core`: the server's, if it has one of its own; then it has one shard.
     pub fn start(core: Option<usize>, settings: &[(&str, &str)]) -> Ground {
-        let pg = TestPg::start();
+        let pg = TestPg::start_with(&["min_wal_size=1GB", "max_wal_size=4GB", "shared_buffers=512MB"]);
+        pg.fill_log(LOG_FILES);
         let options = Options { database: Some(pg.url()), core, ..Options::unlimited() };
         let shards: &[(&str, &str)] = if core.is_some() { &[("server.shards", "1")] } else { &[] };
         let server = Server::start(options.and(&[("limits.max_members_per_room", "0")]).and(shards).and(settings));

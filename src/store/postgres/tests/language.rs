@@ -6,6 +6,10 @@ use veza_loadtest::pg::TestPg;
 use super::*;
 
 fn found(desk: &Desk, query: &str) -> Vec<u64> {
+    try_find(desk, query).expect("an answer")
+}
+
+fn try_find(desk: &Desk, query: &str) -> Result<Vec<u64>, LoadError> {
     let search = SearchMessages {
         query: query.into(),
         room_id: None,
@@ -15,10 +19,33 @@ fn found(desk: &Desk, query: &str) -> Vec<u64> {
         limit: 9,
         cursor: None,
     };
-    match desk.load(Load::Search { reader: UserId(1), search: Box::new(search) }) {
-        Ok(Loaded::Messages { messages, .. }) => messages.iter().map(|record| record.row.seq.0).collect(),
+    match desk.load(Load::Search { reader: UserId(1), search: Box::new(search) })? {
+        Loaded::Messages { messages, .. } => Ok(messages.iter().map(|record| record.row.seq.0).collect()),
         other => panic!("{other:?}"),
     }
+}
+
+/// Until the first message, and nothing else, is found.
+fn wait_for_the_first(desk: &Desk) {
+    let deadline = Instant::now() + PATIENCE;
+    while try_find(desk, "hello").ok() != Some(vec![1]) {
+        assert!(Instant::now() < deadline, "{:?}", desk.store.health());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn what_a_crash_took_from_the_index_is_indexed_again_without_another_event() {
+    // Nothing is flushed but by a commit that waits for it, and the index's do not.
+    let mut pg = TestPg::start_with(&["wal_writer_delay=10s"]);
+    let mut desk = Desk::open(&pg.url()).ready();
+    let said = EventRow { content: Some("Hello".into()), ..message(1, 1) };
+    assert_eq!(desk.write(vec![said], vec![create(1)]), BatchOutcome::Committed);
+    wait_for_the_first(&desk);
+    pg.kill9();
+    pg.start_again();
+    wait_for_the_first(&desk);
+    desk.close();
 }
 
 #[test]
