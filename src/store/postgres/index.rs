@@ -2,6 +2,7 @@
 //! each room's position are read, indexed, and the positions moved, many rooms at a time.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::fmt::Write as _;
 use std::sync::Mutex;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -74,6 +75,16 @@ const POSITIONS: &str =
 /// The runs of letters and digits of a text, in lower case, with blanks between them.
 pub(super) fn words(text: &str) -> String {
     let mut words = String::with_capacity(text.len());
+    if text.is_ascii() {
+        for byte in text.bytes().take(TEXT_MAX) {
+            if byte.is_ascii_alphanumeric() {
+                words.push(char::from(byte.to_ascii_lowercase()));
+            } else if !words.ends_with(' ') {
+                words.push(' ');
+            }
+        }
+        return words;
+    }
     for char in text.chars().take(TEXT_MAX) {
         if char.is_alphanumeric() {
             words.extend(char.to_lowercase());
@@ -87,17 +98,17 @@ pub(super) fn words(text: &str) -> String {
 /// What the index holds of a message where words are compared as they are, in PostgreSQL's notation.
 fn document(text: &str, room: i64, author: i64) -> String {
     let words = words(text);
-    let mut places: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-    for (index, word) in words.split_whitespace().enumerate().filter(|(_, word)| word.len() <= WORD_MAX) {
-        let places = places.entry(word).or_default();
-        if places.len() < PLACES_MAX {
-            places.push((index + 1).min(PLACE_MAX));
-        }
-    }
+    let placed = words.split_whitespace().enumerate().map(|(index, word)| (word, (index + 1).min(PLACE_MAX)));
+    let mut placed: Vec<(&str, usize)> = placed.filter(|(word, _)| word.len() <= WORD_MAX).collect();
+    placed.sort_unstable();
     let mut document = format!("'\u{1}r{room}' '\u{1}u{author}'");
-    for (word, places) in places {
-        let places: Vec<String> = places.iter().map(usize::to_string).collect();
-        document.push_str(&format!(" '{word}':{}", places.join(",")));
+    document.reserve(words.len() + 8 * placed.len());
+    for of_word in placed.chunk_by(|one, next| one.0 == next.0) {
+        document.extend([" '", of_word[0].0, "'"]);
+        for (nth, (_, place)) in of_word.iter().take(PLACES_MAX).enumerate() {
+            let before = if nth == 0 { ':' } else { ',' };
+            let _ = write!(document, "{before}{place}"); // a string takes all
+        }
     }
     document
 }
@@ -390,6 +401,8 @@ mod tests {
         ] {
             assert_eq!(words(text), expected, "{text}");
         }
+        let ascii: String = (0..128u8).map(char::from).collect();
+        assert_eq!(words(&format!("{ascii}é")), words(&ascii) + "é", "one way for all texts and one for most");
     }
 
     #[test]

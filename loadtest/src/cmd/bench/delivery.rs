@@ -88,7 +88,10 @@ const MANY_ROOMS: Shape = Shape {
 
 /// A stretch of each side.
 struct Pair {
+    /// Until the word index has caught up.
     served: Cpu,
+    /// The part of it after the last delivery had come, server CPU seconds.
+    index: f64,
     bare: Stretch,
 }
 
@@ -97,25 +100,29 @@ fn compare(plan: Plan, shape: &Shape) -> Result<Vec<Row>, String> {
     let mut bare = Bare::start(shape.rooms, shape.size, &ground.push()?)?;
     let mut flow = ground.fill(shape.rooms, shape.size)?;
     flow.closed(64, 20_000 / shape.size as u64, Until::Received)?;
+    ground.settle()?;
     bare.closed(64, 20_000 / shape.size as u64)?;
     let mut rows = Vec::new();
     for target in &shape.rows {
         let messages = plan.of(target.deliveries, target.deliveries / 10) / shape.size as u64;
         let mut pairs = Vec::new();
         for _ in 0..plan.of(5, 1) {
-            let served = stretch(&ground, &mut flow, target.in_flight, messages)?;
-            pairs.push(Pair { served, bare: bare.closed(target.in_flight, messages)? });
+            let (served, index) = stretch(&ground, &mut flow, target.in_flight, messages)?;
+            pairs.push(Pair { served, index, bare: bare.closed(target.in_flight, messages)? });
         }
         rows.push(row(target, &pairs, messages, shape.size as u64));
     }
     Ok(rows)
 }
 
-fn stretch(ground: &Ground, flow: &mut Flow, in_flight: u64, messages: u64) -> Result<Cpu, String> {
+/// What messages cost, with what the word index does about them afterwards, which is told apart (server CPU seconds).
+fn stretch(ground: &Ground, flow: &mut Flow, in_flight: u64, messages: u64) -> Result<(Cpu, f64), String> {
     flow.reset();
     let watch = ground.watch();
     flow.closed(in_flight, messages, Until::Received)?;
-    Ok(watch.end())
+    let after = ground.watch();
+    ground.settle()?;
+    Ok((watch.end(), after.end().server.unwrap_or_default()))
 }
 
 fn row(target: &Target, pairs: &[Pair], messages: u64, size: u64) -> Row {
@@ -126,9 +133,12 @@ fn row(target: &Target, pairs: &[Pair], messages: u64, size: u64) -> Row {
     let cpu = Cpu::sum(&pairs.iter().map(|pair| pair.served).collect::<Vec<_>>());
     let database = cpu.database.unwrap_or(f64::NAN) * 1e6 / (messages * pairs.len() as u64) as f64;
     let (least, most) = ratios.iter().fold((f64::MAX, 0.0), |(least, most), r| (r.min(least), r.max(most)));
+    let index: Vec<f64> = pairs.iter().map(|pair| pair.index * 1e6 / deliveries as f64).collect();
     let details = format!(
-        "{:.2} µs against {:.2} µs; ratios {least:.3}–{most:.3}; database {database:.0} µs a message",
+        "{:.2} µs (word index afterwards: {:.2}) against {:.2} µs; ratios {least:.3}–{most:.3}; database {database:.0} µs a \
+         message",
         median(&served),
+        median(&index),
         median(&bare)
     );
     Row {

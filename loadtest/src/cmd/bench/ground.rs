@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use veza_loadtest::fault::make_rooms;
 use veza_loadtest::flow::{Flow, Until};
+use veza_loadtest::http;
 use veza_loadtest::lean::{Crowd, Way};
 use veza_loadtest::pg::TestPg;
 use veza_loadtest::process;
@@ -19,6 +20,9 @@ pub use veza_loadtest::process::SERVER_CORE;
 const LOG_FILES: u32 = 40;
 /// Connections that are being made at a time, and rooms.
 const AT_ONCE: usize = 32;
+/// How long the word index may take to catch up, and how often it is looked at: it says how far it is five times a second.
+const SETTLING: Duration = Duration::from_secs(60);
+const LOOK: Duration = Duration::from_millis(300);
 /// How long it may take until everybody is there.
 const ENTERING: Duration = Duration::from_secs(240);
 
@@ -68,10 +72,32 @@ impl Ground {
         Ok(flow.push)
     }
 
+    /// Waits until the word index has caught up: what it does is part of what messages cost, and must not be done
+    /// beside what they are compared with.
+    pub fn settle(&self) -> Result<(), String> {
+        let end = Instant::now() + SETTLING;
+        while Instant::now() < end {
+            std::thread::sleep(LOOK);
+            if metric(&self.server, "veza_store_search_pending")? == 0.0 {
+                return Ok(());
+            }
+        }
+        Err(format!("the word index has not caught up within {SETTLING:?}"))
+    }
+
     /// Starts the clocks.
     pub fn watch(&self) -> Watch<'_> {
         Watch::start(self.server.pid(), Some(&self.pg))
     }
+}
+
+/// The value of a metric of a server, over all shards.
+pub fn metric(server: &Server, name: &str) -> Result<f64, String> {
+    let page = http::get_blocking(server.addr(), "/metrics").map_err(|error| error.to_string())?;
+    let page = String::from_utf8_lossy(&page.body).into_owned();
+    let lines = page.lines().filter(|line| !line.starts_with('#'));
+    let values = lines.filter(|line| line.split(['{', ' ']).next() == Some(name));
+    Ok(values.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum())
 }
 
 /// Makes a room, again where a cold database is too slow for it: one more that nobody enters does no harm.

@@ -9,6 +9,7 @@ mod storm;
 
 pub use bare::BareAccept;
 
+use super::ground::metric;
 use super::{Cpu, Experiment};
 use crate::cmd::on_this_thread;
 use std::time::{Duration, Instant};
@@ -81,11 +82,7 @@ impl Stage {
 
     /// The value of a metric, over all shards.
     fn metric(&self, name: &str) -> Result<f64, String> {
-        let page = http::get_blocking(self.server.addr(), "/metrics").map_err(|error| error.to_string())?;
-        let page = String::from_utf8_lossy(&page.body).into_owned();
-        let lines = page.lines().filter(|line| !line.starts_with('#'));
-        let values = lines.filter(|line| line.split(['{', ' ']).next() == Some(name));
-        Ok(values.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum())
+        metric(&self.server, name)
     }
 
     /// Lives on until all who were cut are gone from the server too.
