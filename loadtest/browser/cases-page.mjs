@@ -151,6 +151,8 @@ test('with the keyboard alone: rooms, messages, a thread, a reaction, an edit, a
   await page.keyboard.press('Enter');
   await bob.messageOf('typed where').waitFor();
   // Backwards from the draft lies the log; its messages are one stop, with arrow keys among them.
+  const answered = ada.messageOf('typed where');
+  await ada.eventually('it has its place', () => answered.getAttribute('data-id'), (id) => Number(id) > 0);
   await page.locator('#log .message[tabindex="0"]').focus();
   await page.keyboard.press('End');
   await page.keyboard.press('r');

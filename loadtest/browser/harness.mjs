@@ -2,7 +2,7 @@
 // on the same port and data, headless Chromium, and a page with its user.
 
 import { spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { chromium } from 'playwright-core';
@@ -31,7 +31,8 @@ export class Server {
   constructor(binary, { accessDuration = '15m' } = {}) {
     this.binary = binary;
     this.accessDuration = accessDuration;
-    this.dir = mkdtempSync(join(tmpdir(), 'veza-browser-'));
+    // In memory where there is such a place: what is tested here is the page, and not how long a busy disk takes.
+    this.dir = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'veza-browser-'));
     this.address = '127.0.0.1:0';
     this.output = '';
     this.child = null;

@@ -12,7 +12,8 @@ export function openDialog(title, { size = '', id = null, onClose = null } = {},
   dialog.append(make('header', {}, make('h2', {}, title), close), ...children);
   dialog.addEventListener('close', () => {
     dialog.remove();
-    if (opener?.isConnected) opener.focus();
+    // The browser has given the focus back already, and by now its owner may have gone on with it.
+    if (opener?.isConnected && document.activeElement === document.body) opener.focus();
     onClose?.();
   });
   dialog.addEventListener('click', (event) => event.target === dialog && dialog.close());
